@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ek/kernels.h - the kernel table: argument structs, function types, selection by CPU bits.
+ *
+ * An engine that has its own threads and memory uses this header alone:
+ *
+ *     struct ek_kernels t;
+ *     ek_kernels_select(ek_cpu_detect(), &t);
+ *     t.gemv_i8[EK_FMT_q4g32]->fn.gemv_i8(&args, row0, row1);
+ *
+ * What every kernel promises: it is serial; it works on the half-open range [begin, end) of its
+ * items and any split of the range gives the same bits; it cannot fail, allocate, lock, print or
+ * touch state of its own; it reads and writes exactly the bytes its arguments document. Sizes are
+ * in elements unless a name ends in _bytes. Inputs and outputs do not overlap unless stated.
+ * Pointers need the alignment of their element, packed weights and scratch 64 bytes. */
+#ifndef EK_KERNELS_H
+#define EK_KERNELS_H
+#include "ek/cpu.h"
+#include "ek/formats.h"
+#include "ek/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    EK_GEMV_MAX_M   = 8,   /* rows of x that gemv and gemv_i8 take                       */
+    EK_TILE         = 6,   /* tokens of one tile of gemm's activations                   */
+    EK_GEMM_KB_F32  = 256, /* columns of a K block of gemm                               */
+    EK_GEMM_KB_I8   = 512, /* columns of a K block of gemm_i8                            */
+    EK_GEMM_MAX_M   = 512, /* tokens gemm and gemm_i8 take at once                       */
+    EK_READ_BLOCK   = 4096, /* bytes of one item of read                                 */
+    EK_PEAK_LANE_OPS = 768, /* multiply-adds (f32) or 4-wide dot products (i8) per step  */
+};
+
+/**
+ * y = W x for m <= 8 tokens; each weight is decoded once, and every row of y has the bits it would
+ * have with m = 1. Items: rows of W.
+ *
+ * y[t][r] = sum_c W[r][c] * x[t][c], f32 sums. |error| <= 2^-23 * (k + 4) * sum |W||x|.
+ */
+struct ek_gemv_args {
+    const void  *w;    /* [n][k] in the kernel's format                                         */
+    const float *x;    /* [m][ldx] f32, k readable columns; zero from the true k to k           */
+    const float *xsum; /* [m][k / group] f32: sum of x over each group; MIN and SUPER only      */
+    float       *y;    /* [m][ldy] f32; columns begin..end are written                          */
+    size_t       n, k; /* k = ek_padded_k: whole groups                                         */
+    size_t       m;    /* 1..EK_GEMV_MAX_M                                                      */
+    size_t       ldx, ldy;
+};
+typedef void ek_gemv_fn(const struct ek_gemv_args *a, size_t begin, size_t end);
+
+/**
+ * gemv with activations quantised to 8 bit per group of the weights: x[t][c] = xd[t][g] * xq[t][c].
+ * Integer sums inside a group are exact; groups are added in f32. Items: rows of W.
+ */
+struct ek_gemv_i8_args {
+    const void    *w;  /* [n][k] in the kernel's packed format                                  */
+    const int8_t  *xq; /* [m][k] in [-127, 127]                                                 */
+    const float   *xd; /* [m][k / group] scales                                                 */
+    const int32_t *xs; /* [m][k / group] sums of xq over each group                             */
+    float         *y;  /* [m][ldy] f32                                                          */
+    size_t         n, k, m, ldy;
+};
+typedef void ek_gemv_i8_fn(const struct ek_gemv_i8_args *a, size_t begin, size_t end);
+
+/**
+ * Y = X W^T for many tokens. Items: rows of W; ranges that start at multiples of 32 are fastest.
+ * Activations come tiled (ek_tile_f32): K blocks of EK_GEMM_KB_F32 columns (the last may be
+ * shorter), inside a block tiles of EK_TILE tokens, inside a tile [column][token]; tokens past m are
+ * zero. scratch belongs to one call at a time: calls that run at once need one each.
+ */
+struct ek_gemm_args {
+    const void  *w;    /* [n][k] in the kernel's format                                         */
+    const float *x;    /* tiled f32, ek_tile_f32_bytes                                          */
+    const float *xsum; /* tiled likewise, [K block][tile][group][token]; MIN and SUPER only     */
+    float       *y;    /* [m][ldy] f32; columns begin..end are written                          */
+    size_t       n, k, m, ldy;
+    void        *scratch; /* EK_GEMM_SCRATCH(m) bytes, 64-byte aligned                          */
+};
+typedef void ek_gemm_fn(const struct ek_gemm_args *a, size_t begin, size_t end);
+
+/**
+ * gemm with 8-bit activations, tiled by ek_tile_i8: K blocks of EK_GEMM_KB_I8 columns, tiles of
+ * EK_TILE tokens, inside a tile [column / 4][token][4].
+ */
+struct ek_gemm_i8_args {
+    const void    *w;  /* [n][k] in the kernel's packed format                                  */
+    const int8_t  *x;  /* tiled, ek_tile_i8_bytes                                               */
+    const float   *xd; /* [K block][tile][group][token] scales                                  */
+    const int32_t *xs; /* the same shape: -zero * sum of x (SYM), sum of x (MIN, SUPER)         */
+    float         *y;  /* [m][ldy] f32                                                          */
+    size_t         n, k, m, ldy;
+    int            per_token; /* 1: a token has one scale, so xd is read at group 0 only        */
+    void          *scratch;   /* EK_GEMM_SCRATCH(m) bytes, 64-byte aligned                      */
+};
+typedef void ek_gemm_i8_fn(const struct ek_gemm_i8_args *a, size_t begin, size_t end);
+
+/* A block of unpacked weights, its scales and minima, and 32 rows of f32 sums for all tokens. */
+#define EK_GEMM_SCRATCH(m) ((size_t)40960 + ((size_t)(m) + 11) / 12 * 12 * 128)
+
+/**
+ * Rounds rows to 8 bit, one scale per group: d = max|x| / 127, q = x / d to nearest even, s = the
+ * sum of q. Groups past k are zero. max|x| < 2^-100 gives d = 0, q = 0; a group that holds NaN or
+ * infinity gives d = NaN, q = 0, so that the product is NaN. Items: rows. Exact on every ISA.
+ */
+struct ek_quantize_args {
+    const float *x;         /* [rows][ldx] f32                                                  */
+    int8_t      *q;         /* [rows][kp]                                                       */
+    float       *d;         /* [rows][kp / group]                                               */
+    int32_t     *s;         /* [rows][kp / group]                                               */
+    size_t       k, kp;     /* columns of x; padded columns, a multiple of group                */
+    size_t       group;     /* 32, 64 or 128                                                    */
+    size_t       ldx;
+    int          per_token; /* 1: one scale for the whole row, repeated for each group          */
+};
+typedef void ek_quantize_fn(const struct ek_quantize_args *a, size_t begin, size_t end);
+
+/** y = x * g / sqrt(mean(x^2) + eps), each row. g NULL: ones. y may be x. Items: rows. */
+struct ek_rmsnorm_args {
+    const float *x; /* [rows][cols] f32 */
+    const float *g; /* [cols] f32       */
+    float       *y; /* [rows][cols] f32 */
+    size_t       cols;
+    float        eps;
+};
+typedef void ek_rmsnorm_fn(const struct ek_rmsnorm_args *a, size_t begin, size_t end);
+
+/** y = (x - mean) * g / sqrt(var + eps) + b, each row. g, b NULL: 1, 0. y may be x. Items: rows. */
+struct ek_layernorm_args {
+    const float *x;    /* [rows][cols] f32       */
+    const float *g, *b; /* [cols] f32            */
+    float       *y;    /* [rows][cols] f32       */
+    size_t       cols;
+    float        eps;
+};
+typedef void ek_layernorm_fn(const struct ek_layernorm_args *a, size_t begin, size_t end);
+
+enum ek_act_kind {
+    EK_ACT_RELU,
+    EK_ACT_SILU,
+    EK_ACT_GELU_TANH, /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))  */
+    EK_ACT_GELU_ERF,  /* 0.5 x (1 + erf(x / sqrt 2))                      */
+    EK_ACT_SIGMOID,
+    EK_ACT_TANH,
+    EK_ACT_EXP,
+    EK_ACT_KINDS
+};
+
+/** y = f(x), or f(x) * u where u is given (gated MLP). y may be x or u. Items: elements. */
+struct ek_act_args {
+    const float     *x; /* [n] f32          */
+    const float     *u; /* [n] f32 or NULL  */
+    float           *y; /* [n] f32          */
+    enum ek_act_kind kind;
+};
+typedef void ek_act_fn(const struct ek_act_args *a, size_t begin, size_t end);
+
+/** y = softmax(scale * x), each row. -inf gives 0; a row of only -inf gives NaN. y may be x. */
+struct ek_softmax_args {
+    const float *x; /* [rows][cols] f32 */
+    float       *y; /* [rows][cols] f32 */
+    size_t       cols;
+    float        scale; /* > 0 */
+};
+typedef void ek_softmax_fn(const struct ek_softmax_args *a, size_t begin, size_t end);
+
+/** y = a + b. y may be a or b. Items: elements. */
+struct ek_add_args {
+    const float *a, *b; /* [n] f32 */
+    float       *y;     /* [n] f32 */
+};
+typedef void ek_add_fn(const struct ek_add_args *a, size_t begin, size_t end);
+
+/**
+ * Rotary embedding, in place or not. Pair i of a head is (x[2i], x[2i+1]) when interleaved, else
+ * (x[i], x[i + rot/2]): (a, b) becomes (a cos - b sin, b cos + a sin). Elements from rot to dim are
+ * copied. Items: rows = tokens * heads, row r belongs to token r / heads.
+ */
+struct ek_rope_args {
+    const float   *x;        /* [tokens][heads][dim] f32                                        */
+    float         *y;        /* the same shape; may be x                                        */
+    const float   *cos, *sin; /* [positions][rot / 2] f32, ek_rope_table                        */
+    const int32_t *pos;      /* [tokens] rows of the tables                                     */
+    size_t         heads, dim;
+    size_t         rot;      /* even, <= dim                                                    */
+    int            interleaved;
+};
+typedef void ek_rope_fn(const struct ek_rope_args *a, size_t begin, size_t end);
+
+/** Index (and value) of the largest element of each row; the first of equals; NaN never wins. */
+struct ek_argmax_args {
+    const float *x; /* [rows][cols] f32, cols < 2^32    */
+    uint32_t    *index;
+    float       *value; /* [rows] or NULL               */
+    size_t       cols;
+};
+typedef void ek_argmax_fn(const struct ek_argmax_args *a, size_t begin, size_t end);
+
+/** The k largest of each row, largest first, the lower index first among equals; no NaN in x. */
+struct ek_topk_args {
+    const float *x;     /* [rows][cols] f32, cols < 2^32 */
+    uint32_t    *index; /* [rows][k]                     */
+    float       *value; /* [rows][k]                     */
+    size_t       cols;
+    size_t       k;     /* 1..cols                       */
+};
+typedef void ek_topk_fn(const struct ek_topk_args *a, size_t begin, size_t end);
+
+/** Sums the 32-bit words of each 4096-byte block: the pure read that bounds every other kernel. */
+struct ek_read_args {
+    const void *p;   /* EK_READ_BLOCK bytes per item, 64-byte aligned */
+    uint32_t   *sum; /* [items], modulo 2^32                          */
+};
+typedef void ek_read_fn(const struct ek_read_args *a, size_t begin, size_t end);
+
+/**
+ * Register-only multiply-adds: the arithmetic that bounds every other kernel. Each item does
+ * iters * EK_PEAK_LANE_OPS of them and writes iters * (1 + item % 7), which proves that they were
+ * done. iters <= 2^20. peak: f32, 2 operations each; peak_i8: u8 x s8 four wide, 8 each.
+ */
+struct ek_peak_args {
+    float *out; /* [items] */
+    size_t iters;
+};
+typedef void ek_peak_fn(const struct ek_peak_args *a, size_t begin, size_t end);
+struct ek_peak_i8_args {
+    float *out; /* [items] */
+    size_t iters;
+};
+typedef void ek_peak_i8_fn(const struct ek_peak_i8_args *a, size_t begin, size_t end);
+
+enum ek_op {
+#define EK_OP(op, text, act) EK_OP_##op,
+#include "ek/ops.def"
+#undef EK_OP
+    EK_OP_COUNT
+};
+
+struct ek_op_info {
+    const char *name; /* as in table member names: "gemv_i8"    */
+    const char *text; /* as in bench rows: "gemv"               */
+    const char *act;  /* activation in bench rows: "i8" or ""   */
+};
+
+/** One row of the registry. */
+struct ek_kernel {
+    const char *name;    /* "ek_gemv_i8_q4g32_avx512_vnni"                         */
+    const char *isa;     /* level: "scalar", "avx2", "avx512", "neon"              */
+    const char *variant; /* "" or "vnni", "streams4", ...                          */
+    enum ek_op  op;
+    enum ek_fmt fmt;
+    int         prio;  /* among the rows a CPU can run, the highest is chosen      */
+    uint64_t    needs; /* or of enum ek_cpu_bit                                    */
+    union {
+#define EK_OP(op, text, act) ek_##op##_fn *op;
+#include "ek/ops.def"
+#undef EK_OP
+    } fn;
+};
+
+/** The chosen kernel of every op and format; NULL where none is registered. Plain data. */
+struct ek_kernels {
+    size_t   struct_size; /* sizeof(struct ek_kernels) of the library that filled it */
+    uint64_t cpu;         /* the bits it was selected for                            */
+#define EK_OP(op, text, act) const struct ek_kernel *op[EK_FMT_COUNT];
+#include "ek/ops.def"
+#undef EK_OP
+};
+
+/**
+ * Fills a table: for each (op, format) the row of highest priority whose needs are within cpu.
+ * A pure function of the registry and cpu; cpu = 0 gives the scalar reference.
+ * Returns  EK_OK; EK_E_ARG for NULL.
+ */
+EK_API ek_status ek_kernels_select(uint64_t cpu, struct ek_kernels *t);
+
+/** ek_kernels_select for this machine, restricted by the environment variable EK_ISA if set. */
+EK_API ek_status ek_kernels_default(struct ek_kernels *t);
+
+/** The registry itself: row i in [0, ek_kernel_count()), else NULL. */
+EK_API size_t                   ek_kernel_count(void);
+EK_API const struct ek_kernel  *ek_kernel_at(size_t i);
+EK_API const struct ek_op_info *ek_op_info(enum ek_op op);
+
+/**
+ * Tiling of activations for gemm and gemm_i8, tokens [t0, t1) of [0, m), t0 a multiple of EK_TILE.
+ * x, q: [m][ld]; columns from k to kp are zero. For i8 zero is the format's zero code.
+ */
+EK_API size_t ek_tile_f32_bytes(size_t kp, size_t m);
+EK_API size_t ek_tile_i8_bytes(size_t kp, size_t m);
+EK_API void   ek_tile_f32(const float *x, size_t ldx, size_t k, size_t kp, size_t m, size_t t0,
+                          size_t t1, float *tiled);
+EK_API void   ek_tile_i8(const int8_t *q, const float *d, const int32_t *s, size_t kp, size_t group,
+                         unsigned zero, size_t m, size_t t0, size_t t1, int8_t *tiled, float *td,
+                         int32_t *ts);
+/** Sums of x over groups, tiled for gemm ([K block][tile][group][token]). */
+EK_API void ek_tile_sums(const float *x, size_t ldx, size_t k, size_t kp, size_t group, size_t m,
+                         size_t t0, size_t t1, float *sums);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernels/template/gemv_rows.h - GEMV over row-major f32, f16 and bf16. The including file has its
+ * simd.h and defines
+ *     FN(fmt)        symbol of the kernel
+ *     ROWS_OF(m)     rows walked side by side for m tokens: as many streams, m sums each
+ *     AHEAD          bytes prefetched ahead of each stream
+ * Each (row, token) has one running vector, so its bits do not depend on its neighbours. */
+
+enum { ROWS_MAX = 4, M_MAX = EK_GEMV_MAX_M };
+
+/* Tokens of one call, the last one repeated up to a width the loops are compiled for. */
+struct rows_io {
+    const char  *w; /* first byte of the matrix */
+    size_t       k;
+    const float *x[M_MAX];
+    float       *y[M_MAX];
+};
+
+EK_INLINE size_t size_of(enum ek_fmt fmt)
+{
+    return fmt == EK_FMT_f32 ? sizeof(float) : sizeof(uint16_t);
+}
+EK_INLINE vf load_weights(enum ek_fmt fmt, const char *p)
+{
+    const void *v = p;
+    return fmt == EK_FMT_f32 ? v_load(v) : fmt == EK_FMT_f16 ? v_load_f16(v) : v_load_bf16(v);
+}
+EK_INLINE vf load_weights_n(enum ek_fmt fmt, const char *p, size_t n)
+{
+    const void *v = p;
+    return fmt == EK_FMT_f32   ? v_load_n(v, n)
+           : fmt == EK_FMT_f16 ? v_load_f16_n(v, n)
+                               : v_load_bf16_n(v, n);
+}
+
+/* R rows from row on, M tokens; the prefetch runs on in the next set of rows. */
+EK_INLINE void rows_set(const struct rows_io *io, enum ek_fmt fmt, size_t R, size_t M, size_t row)
+{
+    const size_t size = size_of(fmt), line = 64 / size, row_bytes = io->k * size;
+    const char  *w = io->w + row * row_bytes;
+    vf           sum[ROWS_MAX][M_MAX];
+    EK_UNROLL
+    for (size_t i = 0; i < R; i++) {
+        EK_UNROLL
+        for (size_t t = 0; t < M; t++) sum[i][t] = v_set(0.0f);
+    }
+    size_t c = 0;
+    for (; c + line <= io->k; c += line) {
+        const size_t far   = c * size + AHEAD;
+        const char  *ahead = w + (far < row_bytes ? far : far + (R - 1) * row_bytes);
+        EK_UNROLL
+        for (size_t i = 0; i < R; i++) prefetch(ahead + i * row_bytes);
+        EK_UNROLL
+        for (size_t v = 0; v < line; v += VL) {
+            EK_UNROLL
+            for (size_t i = 0; i < R; i++) {
+                const vf q = load_weights(fmt, w + i * row_bytes + (c + v) * size);
+                EK_UNROLL
+                for (size_t t = 0; t < M; t++)
+                    sum[i][t] = v_fma(q, v_load(io->x[t] + c + v), sum[i][t]);
+            }
+        }
+    }
+    for (; c < io->k; c += VL) {
+        const size_t n = io->k - c < VL ? io->k - c : VL;
+        EK_UNROLL
+        for (size_t i = 0; i < R; i++) {
+            const vf q = load_weights_n(fmt, w + i * row_bytes + c * size, n);
+            EK_UNROLL
+            for (size_t t = 0; t < M; t++)
+                sum[i][t] = v_fma(q, v_load_n(io->x[t] + c, n), sum[i][t]);
+        }
+    }
+    EK_UNROLL
+    for (size_t i = 0; i < R; i++) {
+        EK_UNROLL
+        for (size_t t = 0; t < M; t++) io->y[t][row + i] = v_hsum(sum[i][t]);
+    }
+}
+
+EK_INLINE void rows_range(const struct ek_gemv_args *a, enum ek_fmt fmt, size_t M, size_t begin,
+                          size_t end)
+{
+    struct rows_io io = {.w = a->w, .k = a->k};
+    for (size_t t = 0; t < M; t++) {
+        const size_t token = t < a->m ? t : a->m - 1;
+        io.x[t] = a->x + token * a->ldx, io.y[t] = a->y + token * a->ldy;
+    }
+    size_t row = begin;
+    for (; row + ROWS_OF(M) <= end; row += ROWS_OF(M)) rows_set(&io, fmt, ROWS_OF(M), M, row);
+    for (; row < end; row++) rows_set(&io, fmt, 1, M, row);
+}
+
+#define DEFINE_GEMV_ROWS(fmt)                                                                      \
+    void FN(fmt)(const struct ek_gemv_args *a, size_t begin, size_t end)                           \
+    {                                                                                              \
+        switch (a->m) { /* compiled for 1, 2, 4 and 8 tokens */                                    \
+        case 1: rows_range(a, EK_FMT_##fmt, 1, begin, end); break;                                 \
+        case 2: rows_range(a, EK_FMT_##fmt, 2, begin, end); break;                                 \
+        case 3:                                                                                    \
+        case 4: rows_range(a, EK_FMT_##fmt, 4, begin, end); break;                                 \
+        default: rows_range(a, EK_FMT_##fmt, 8, begin, end); break;                                \
+        }                                                                                          \
+    }
+DEFINE_GEMV_ROWS(f32)
+DEFINE_GEMV_ROWS(f16)
+DEFINE_GEMV_ROWS(bf16)

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/drivers/gemm.c - drivers of gemm and gemm_i8. */
+#include "tests/drivers/linear.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Around panels, pairs of panels, K blocks (256, 512), tiles (6, 12); odd; more than one block. */
+static const struct ek_shape shapes[] = {
+    {{1, 1, 1}},     {{16, 32, 6}},   {{17, 40, 5}},   {{31, 64, 7}},
+    {{33, 255, 11}}, {{32, 257, 12}}, {{48, 512, 13}}, {{65, 544, 18}},
+    {{70, 770, 25}}, {{40, 1056, 9}}, {{0}},
+};
+/* The fourth number: 1 for one activation scale per token. */
+enum { DIM_PER_TOKEN = 3 };
+static const char *const     dims_i8[]   = {"n", "k", "m", "per_token", NULL};
+static const struct ek_shape shapes_i8[] = {
+    {{1, 1, 1, 0}},
+    {{16, 32, 6, 1}},
+    {{17, 40, 5, 0}},
+    {{31, 64, 7, 1}},
+    {{33, 255, 11, 0}},
+    {{32, 257, 12, 1}},
+    {{48, 512, 13, 0}},
+    {{65, 544, 18, 1}},
+    {{70, 770, 25, 0}},
+    {{40, 1056, 9, 1}},
+    {{0}},
+};
+
+/* Scratch for every slot, a page apart: one core's prefetcher must not run into another's. */
+enum { GAP = 4096 };
+static size_t slot_bytes(size_t m)
+{
+    return EK_GEMM_SCRATCH(m) + GAP;
+}
+static void *scratch_slots(struct ek_case *c, size_t m)
+{
+    return case_buffer(c, c->slots ? c->slots * slot_bytes(m) : EK_GEMM_SCRATCH(m), ROLE_SCRATCH);
+}
+static void *scratch_of(const struct ek_case *c, const struct ek_driver *d, void *scratch,
+                        size_t begin)
+{
+    const size_t slot = c->slots ? begin / case_grain(c, d) : 0;
+    return (char *)scratch + slot * slot_bytes(c->s.d[DIM_M]);
+}
+
+static double *widen(const float *x, size_t n)
+{
+    double *wide = calloc(n, sizeof *wide);
+    if (!wide) exit(2);
+    for (size_t i = 0; i < n; i++) wide[i] = (double)x[i];
+    return wide;
+}
+
+static void setup_gemm(struct ek_case *c)
+{
+    const struct ek_fmt_info *f = ek_fmt_info(c->fmt);
+    const size_t              n = c->s.d[DIM_N], k = linear_k(c->fmt, &c->s), m = c->s.d[DIM_M];
+    const size_t              tokens = (m + EK_TILE - 1) / EK_TILE * EK_TILE;
+    double                   *mag;
+    const void               *w    = linear_weights(c, &mag);
+    const float              *x    = case_floats(c, m * c->s.d[DIM_K]);
+    float                    *tile = case_buffer(c, ek_tile_f32_bytes(k, m), ROLE_IN), *sums = NULL;
+    ek_tile_f32(x, c->s.d[DIM_K], c->s.d[DIM_K], k, m, 0, m, tile);
+    if (f->kind == EK_FMT_MIN || f->kind == EK_FMT_SUPER) {
+        sums = case_buffer(c, tokens * k / f->group * sizeof *sums, ROLE_IN);
+        ek_tile_sums(x, c->s.d[DIM_K], c->s.d[DIM_K], k, f->group, m, 0, m, sums);
+    }
+    c->a.gemm = (struct ek_gemm_args){.w       = w,
+                                      .x       = tile,
+                                      .xsum    = sums,
+                                      .y       = case_buffer(c, m * n * sizeof(float), ROLE_OUT),
+                                      .n       = n,
+                                      .k       = k,
+                                      .m       = m,
+                                      .ldy     = n,
+                                      .scratch = scratch_slots(c, m)};
+    if (!mag) return;
+    float *padded = calloc(m * k, sizeof *padded);
+    if (!padded) exit(2);
+    for (size_t t = 0; t < m; t++)
+        memcpy(padded + t * k, x + t * c->s.d[DIM_K], c->s.d[DIM_K] * sizeof *x);
+    double *wide = widen(padded, m * k);
+    linear_bound(c, mag, wide);
+    free(padded), free(wide), free(mag);
+}
+
+static void setup_gemm_i8(struct ek_case *c)
+{
+    const struct ek_fmt_info *f = ek_fmt_info(c->fmt);
+    const size_t              n = c->s.d[DIM_N], k = linear_k(c->fmt, &c->s), m = c->s.d[DIM_M];
+    const size_t              tokens = (m + EK_TILE - 1) / EK_TILE * EK_TILE, groups = k / f->group;
+    double                   *mag;
+    const void               *w         = linear_weights(c, &mag);
+    const int                 per_token = c->s.d[DIM_PER_TOKEN] != 0;
+    const struct linear_x8    x         = linear_activations8(c, ROLE_IN);
+    for (size_t i = 0; per_token && i < m * groups; i++) x.d[i] = x.d[i / groups * groups];
+
+    int8_t  *tile = case_buffer(c, ek_tile_i8_bytes(k, m), ROLE_IN);
+    float   *td   = case_buffer(c, tokens * groups * sizeof *td, ROLE_IN);
+    int32_t *ts   = case_buffer(c, tokens * groups * sizeof *ts, ROLE_IN);
+    ek_tile_i8(x.q, x.d, x.s, k, f->group, f->zero, m, 0, m, tile, td, ts);
+    c->a.gemm_i8 = (struct ek_gemm_i8_args){.w   = w,
+                                            .x   = tile,
+                                            .xd  = td,
+                                            .xs  = ts,
+                                            .y   = case_buffer(c, m * n * sizeof(float), ROLE_OUT),
+                                            .n   = n,
+                                            .k   = k,
+                                            .m   = m,
+                                            .ldy = n,
+                                            .per_token = per_token,
+                                            .scratch   = scratch_slots(c, m)};
+    if (!mag) return;
+    double *wide = calloc(m * k, sizeof *wide);
+    if (!wide) exit(2);
+    for (size_t i = 0; i < m * k; i++) wide[i] = (double)x.d[i / f->group] * (double)x.q[i];
+    linear_bound(c, mag, wide);
+    free(wide), free(mag);
+}
+
+static void run_gemm(const struct ek_kernel *k, struct ek_case *c, size_t begin, size_t end)
+{
+    struct ek_gemm_args a = c->a.gemm;
+    a.scratch             = scratch_of(c, &ek_driver_gemm, a.scratch, begin);
+    k->fn.gemm(&a, begin, end);
+}
+static void run_gemm_i8(const struct ek_kernel *k, struct ek_case *c, size_t begin, size_t end)
+{
+    struct ek_gemm_i8_args a = c->a.gemm_i8;
+    a.scratch                = scratch_of(c, &ek_driver_gemm_i8, a.scratch, begin);
+    k->fn.gemm_i8(&a, begin, end);
+}
+static void bind_gemm(struct ek_case *c, const void *stream)
+{
+    c->a.gemm.w = stream;
+}
+static void bind_gemm_i8(struct ek_case *c, const void *stream)
+{
+    c->a.gemm_i8.w = stream;
+}
+
+const struct ek_driver ek_driver_gemm    = {.dims      = linear_dims,
+                                            .shapes    = shapes,
+                                            .items     = linear_items,
+                                            .grain     = 32,
+                                            .has_slots = 1,
+                                            .setup     = setup_gemm,
+                                            .run       = run_gemm,
+                                            .bytes     = linear_bytes,
+                                            .ops       = linear_ops,
+                                            .stream    = linear_stream,
+                                            .bind      = bind_gemm};
+const struct ek_driver ek_driver_gemm_i8 = {.dims      = dims_i8,
+                                            .shapes    = shapes_i8,
+                                            .items     = linear_items,
+                                            .grain     = 32,
+                                            .has_slots = 1,
+                                            .setup     = setup_gemm_i8,
+                                            .run       = run_gemm_i8,
+                                            .bytes     = linear_bytes,
+                                            .ops       = linear_ops,
+                                            .stream    = linear_stream,
+                                            .bind      = bind_gemm_i8};

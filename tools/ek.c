@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tools/ek.c - the ek command: picks the subcommand. */
+#include "tools/ek.h"
+
+#include "ek/ek.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#ifndef EK_COMMIT
+#define EK_COMMIT "unknown"
+#endif
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *what;
+} commands[] = {
+    {"info", cmd_info, "the CPU, its topology, and the kernel chosen for every op and format"},
+    {"bench", cmd_bench, "time kernels against the machine's measured limits"},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void usage(FILE *out)
+{
+    fputs("usage: ek COMMAND [OPTIONS]\n       ek --version\n\ncommands:\n", out);
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].what);
+    fputs("\nek COMMAND --help lists the options of a command.\n"
+          "EK_ISA=LEVEL[,-FEATURE...] in the environment restricts the kernels used.\n",
+          out);
+}
+
+static void version(void)
+{
+    printf("ek %s (%s), %s, kernels:", ek_version(), EK_COMMIT, __VERSION__);
+    const char *last = "";
+    for (size_t i = 0; i < ek_kernel_count(); i++)
+        if (strcmp(ek_kernel_at(i)->isa, last))
+            printf(" %s", last = ek_kernel_at(i)->isa);
+    putchar('\n');
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        usage(stderr);
+        return EXIT_USAGE;
+    }
+    if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help")) {
+        usage(stdout);
+        return EXIT_OK;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        version();
+        return EXIT_OK;
+    }
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (!strcmp(argv[1], commands[i].name)) return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "ek: %s: no such command; ek --help lists them\n", argv[1]);
+    return EXIT_USAGE;
+}

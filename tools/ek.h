@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tools/ek.h - the subcommands of ek. Each returns the exit status: 0 ok, 1 run error, 2 usage. */
+#ifndef EK_TOOLS_EK_H
+#define EK_TOOLS_EK_H
+
+enum { EXIT_OK = 0, EXIT_RUN = 1, EXIT_USAGE = 2 };
+
+int cmd_bench(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+#endif
