@@ -24,8 +24,10 @@
 #define EK_INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
 #define EK_UNROLL _Pragma("unroll")
+#define EK_NO_UNROLL _Pragma("nounroll")
 #else
 #define EK_UNROLL _Pragma("GCC unroll 16")
+#define EK_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
 /* The one place where kernel symbols are made: ek_<op>_<fmt>_<isa><variant>, variant "" or "_x". */

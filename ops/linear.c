@@ -9,6 +9,7 @@
 
 enum {
     ROW_GRAIN    = 64,   /* rows of W of one gemv task: a few panels                             */
+    GEMM_TOKENS  = 512,  /* tokens at once: a K block of them fits the second level of cache     */
     GEMM_GRAIN   = 32,   /* rows of W that gemm handles together                                 */
     GEMM_PER_THR = 4,    /* gemm tasks per thread: evens out threads of unequal speed            */
     FLOAT_GROUP  = 32,   /* group in which I8 rounds the activations of float weights            */
@@ -62,12 +63,12 @@ static void plan_buffers(struct plan *p, const struct ek_weights *w, const ek_po
     const size_t tokens = (m + EK_TILE - 1) / EK_TILE * EK_TILE;
     if (p->packed_i8) {
         p->tx = reserve(&p->total, ek_tile_i8_bytes(p->kp, m), 1, over);
+        p->td = reserve(&p->total, tokens * p->groups, sizeof(float), over);
         p->ts = reserve(&p->total, tokens * p->groups, sizeof(int32_t), over);
     } else {
         p->tx = reserve(&p->total, ek_tile_f32_bytes(p->kp, m), 1, over);
     }
-    p->td         = reserve(&p->total, tokens * p->groups, sizeof(float), over);
-    p->slot_bytes = EK_GEMM_SCRATCH(m) + GAP;
+    p->slot_bytes = EK_GEMM_SCRATCH + GAP;
     p->slots      = min((w->n + GEMM_GRAIN - 1) / GEMM_GRAIN,
                         pool && pool->threads > 1 ? pool->threads * GEMM_PER_THR : 1);
     p->scratch    = reserve(&p->total, p->slots, p->slot_bytes, over);
@@ -82,7 +83,7 @@ static ek_status make_plan(struct plan *p, const struct ek_weights *w, size_t m,
     if (w->layout != f->layout) return EK_E_FORMAT;
     const ek_status s = ek_weights_bytes(w->fmt, w->n, w->k, &bytes, NULL);
     if (s) return s;
-    if (ek_padded_k(w->fmt, w->k) > SIZE_MAX / 64 / EK_GEMM_MAX_M) return EK_E_OVERFLOW;
+    if (ek_padded_k(w->fmt, w->k) > SIZE_MAX / 64 / GEMM_TOKENS) return EK_E_OVERFLOW;
 
     const int                is_float = f->kind == EK_FMT_FLOAT;
     const enum ek_activation act      = o ? o->activation : EK_ACTIVATION_AUTO;
@@ -90,7 +91,7 @@ static ek_status make_plan(struct plan *p, const struct ek_weights *w, size_t m,
                        .k        = w->k,
                        .use_gemm = m > EK_GEMV_MAX_M,
                        .has_min  = f->kind == EK_FMT_MIN || f->kind == EK_FMT_SUPER,
-                       .chunk    = min(m, EK_GEMM_MAX_M)};
+                       .chunk    = min(m, GEMM_TOKENS)};
     p->round     = act == EK_ACTIVATION_I8 || (act == EK_ACTIVATION_AUTO && !is_float);
     p->packed_i8 = p->round && !is_float;
     p->per_token = o && o->per_token;
@@ -189,7 +190,6 @@ static void prepare_tiles(void *task, size_t b, size_t e)
     const float *x   = p->copy_x ? at(c, p->xf) : c->x;
     const size_t ldx = p->copy_x ? p->kp : c->ldx, kp = p->f->group ? p->kp : p->k;
     ek_tile_f32(x, ldx, p->k, kp, c->m, t0, t1, at(c, p->tx));
-    if (p->has_min) ek_tile_sums(x, ldx, p->k, kp, p->group, c->m, t0, t1, at(c, p->td));
 }
 
 static void run_gemm(void *task, size_t b, size_t e)
@@ -217,7 +217,6 @@ static void run_gemm(void *task, size_t b, size_t e)
         } else {
             const struct ek_gemm_args a = {.w       = c->w->data,
                                            .x       = at(c, p->tx),
-                                           .xsum    = p->has_min ? at(c, p->td) : NULL,
                                            .y       = c->y,
                                            .n       = c->w->n,
                                            .k       = p->f->group ? p->kp : p->k,

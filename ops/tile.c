@@ -40,10 +40,11 @@ void ek_tile_f32(const float *x, size_t ldx, size_t k, size_t kp, size_t m, size
     }
 }
 
-/* [K block][tile][group][token]: where group g of a row lies, kb_cols columns in a K block. */
-static size_t group_index(size_t kb_cols, size_t kp, size_t group, size_t m, size_t t, size_t g)
+/* [K block][tile][group][token]: where group g of a row lies. */
+static size_t group_index(size_t kp, size_t group, size_t m, size_t t, size_t g)
 {
-    const size_t kb = g * group / kb_cols * kb_cols, groups = min(kb_cols, kp - kb) / group;
+    const size_t kb     = g * group / EK_GEMM_KB_I8 * EK_GEMM_KB_I8;
+    const size_t groups = min(EK_GEMM_KB_I8, kp - kb) / group;
     return (kb / group * tiles_of(m) + t / EK_TILE * groups + g - kb / group) * EK_TILE;
 }
 
@@ -63,26 +64,11 @@ void ek_tile_i8(const int8_t *q, const float *d, const int32_t *s, size_t kp, si
                     memcpy(out + c * EK_TILE + 4 * i, q + (t + i) * kp + kb + c, 4);
         }
         for (size_t g = 0; g < kp / group; g++) {
-            const size_t at = group_index(EK_GEMM_KB_I8, kp, group, m, t, g);
+            const size_t at = group_index(kp, group, m, t, g);
             for (size_t i = 0; i < EK_TILE; i++) {
                 td[at + i] = i < tokens ? d[(t + i) * (kp / group) + g] : 0;
                 ts[at + i] = i < tokens ? factor * s[(t + i) * (kp / group) + g] : 0;
             }
         }
     }
-}
-
-void ek_tile_sums(const float *x, size_t ldx, size_t k, size_t kp, size_t group, size_t m, size_t t0,
-                  size_t t1, float *sums)
-{
-    for (size_t t = t0; t < t1; t += EK_TILE)
-        for (size_t g = 0; g < kp / group; g++) {
-            const size_t at = group_index(EK_GEMM_KB_F32, kp, group, m, t, g);
-            for (size_t i = 0; i < EK_TILE; i++) {
-                float sum = 0;
-                for (size_t c = g * group; t + i < m && c < min(k, (g + 1) * group); c++)
-                    sum += x[(t + i) * ldx + c];
-                sums[at + i] = sum;
-            }
-        }
 }

@@ -30,7 +30,7 @@ enum {
     EK_TILE         = 6,   /* tokens of one tile of gemm's activations                   */
     EK_GEMM_KB_F32  = 256, /* columns of a K block of gemm                               */
     EK_GEMM_KB_I8   = 512, /* columns of a K block of gemm_i8                            */
-    EK_GEMM_MAX_M   = 512, /* tokens gemm and gemm_i8 take at once                       */
+    EK_GEMM_SCRATCH = 40960, /* bytes: a block of unpacked weights, its scales and minima  */
     EK_READ_BLOCK   = 4096, /* bytes of one item of read                                 */
     EK_PEAK_LANE_OPS = 768, /* multiply-adds (f32) or 4-wide dot products (i8) per step  */
 };
@@ -70,15 +70,14 @@ typedef void ek_gemv_i8_fn(const struct ek_gemv_i8_args *a, size_t begin, size_t
  * Y = X W^T for many tokens. Items: rows of W; ranges that start at multiples of 32 are fastest.
  * Activations come tiled (ek_tile_f32): K blocks of EK_GEMM_KB_F32 columns (the last may be
  * shorter), inside a block tiles of EK_TILE tokens, inside a tile [column][token]; tokens past m are
- * zero. scratch belongs to one call at a time: calls that run at once need one each.
+ * zero. Up to about 512 tokens at a time keep a K block in the second level of cache. scratch belongs to one call at a time: calls that run at once need one each.
  */
 struct ek_gemm_args {
     const void  *w;    /* [n][k] in the kernel's format                                         */
     const float *x;    /* tiled f32, ek_tile_f32_bytes                                          */
-    const float *xsum; /* tiled likewise, [K block][tile][group][token]; MIN and SUPER only     */
     float       *y;    /* [m][ldy] f32; columns begin..end are written                          */
     size_t       n, k, m, ldy;
-    void        *scratch; /* EK_GEMM_SCRATCH(m) bytes, 64-byte aligned                          */
+    void        *scratch; /* EK_GEMM_SCRATCH bytes, 64-byte aligned                          */
 };
 typedef void ek_gemm_fn(const struct ek_gemm_args *a, size_t begin, size_t end);
 
@@ -94,12 +93,9 @@ struct ek_gemm_i8_args {
     float         *y;  /* [m][ldy] f32                                                          */
     size_t         n, k, m, ldy;
     int            per_token; /* 1: a token has one scale, so xd is read at group 0 only        */
-    void          *scratch;   /* EK_GEMM_SCRATCH(m) bytes, 64-byte aligned                      */
+    void          *scratch;   /* EK_GEMM_SCRATCH bytes, 64-byte aligned                      */
 };
 typedef void ek_gemm_i8_fn(const struct ek_gemm_i8_args *a, size_t begin, size_t end);
-
-/* A block of unpacked weights, its scales and minima, and 32 rows of f32 sums for all tokens. */
-#define EK_GEMM_SCRATCH(m) ((size_t)40960 + ((size_t)(m) + 11) / 12 * 12 * 128)
 
 /**
  * Rounds rows to 8 bit, one scale per group: d = max|x| / 127, q = x / d to nearest even, s = the
@@ -296,9 +292,6 @@ EK_API void   ek_tile_f32(const float *x, size_t ldx, size_t k, size_t kp, size_
 EK_API void   ek_tile_i8(const int8_t *q, const float *d, const int32_t *s, size_t kp, size_t group,
                          unsigned zero, size_t m, size_t t0, size_t t1, int8_t *tiled, float *td,
                          int32_t *ts);
-/** Sums of x over groups, tiled for gemm ([K block][tile][group][token]). */
-EK_API void ek_tile_sums(const float *x, size_t ldx, size_t k, size_t kp, size_t group, size_t m,
-                         size_t t0, size_t t1, float *sums);
 
 #ifdef __cplusplus
 }

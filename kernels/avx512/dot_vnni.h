@@ -40,4 +40,23 @@ EK_INLINE vi nibbles_high(vi w)
     return nibbles_low(_mm512_srli_epi16(w, 4));
 }
 #define HIGH_IN_PLACE(w) _mm512_and_si512(w, _mm512_set1_epi8((char)0xF0))
+EK_INLINE vi codes8_ready(vi w)
+{
+    return w;
+}
+
+typedef const int8_t *x6;
+EK_INLINE x6 x6_load(const int8_t *x)
+{
+    return x;
+}
+#define DOT4_TOKEN(acc, w, x, t) dot_in_place(acc, w, x_lane(x, t))
+#define DOT8_TOKEN DOT4_TOKEN
+/* Sums that start at a bias: each its own load, or gcc would load once and copy. */
+EK_INLINE vi dot_start(const int32_t *bias)
+{
+    vi acc;
+    __asm__ volatile("vpbroadcastd %1, %0" : "=v"(acc) : "m"(*bias));
+    return acc;
+}
 #endif

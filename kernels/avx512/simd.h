@@ -246,4 +246,8 @@ EK_INLINE void prefetch(const void *p)
 {
     _mm_prefetch((const char *)p, _MM_HINT_T0);
 }
+EK_INLINE void prefetch_far(const void *p) /* into the second level of cache */
+{
+    _mm_prefetch((const char *)p, _MM_HINT_T1);
+}
 #endif

@@ -234,4 +234,8 @@ EK_INLINE void prefetch(const void *p)
 {
     __builtin_prefetch(p, 0, 3);
 }
+EK_INLINE void prefetch_far(const void *p) /* into the second level of cache */
+{
+    __builtin_prefetch(p, 0, 2);
+}
 #endif

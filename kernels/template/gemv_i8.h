@@ -7,7 +7,7 @@
  * A dot_*.h gives
  *     xq, x_load(p)              sixteen activations, as dot products want them
  *     DOT4(acc, w, x, lane)      acc += codes 0..15 times activations [4 lane, 4 lane + 4)
- *     DOT8(acc, w, x, lane)      acc += codes 0..255 less DOT8_ZERO
+ *     DOT8(acc, w, x, lane)      acc += codes8_ready(codes 0..255), which are DOT8_ZERO too large
  *     dot_sum(acc)               what was accumulated, one i32 per row
  *     DOT4_NARROW                1: DOT4 may be used eight times, then acc must be summed
  *     nibbles_low(w), nibbles_high(w), and HIGH_IN_PLACE(w): sixteen times the high ones, where
@@ -53,7 +53,7 @@ struct sums8 {
     EK_UNROLL                                                                                      \
     for (size_t p = 0; p < P; p++) {                                                               \
         if (fetch) prefetch(ahead + p * stride + (u) * 64);                                        \
-        const vi q = i_load(w + p * stride + (u) * 64);                                            \
+        const vi q = codes8_ready(i_load(w + p * stride + (u) * 64));                              \
         EK_UNROLL                                                                                  \
         for (size_t t = 0; t < M; t++)                                                             \
             s->sum[p][t] = DOT8(s->sum[p][t], q, x[t][(u) / 4], (u) % 4);                          \

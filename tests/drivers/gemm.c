@@ -29,20 +29,16 @@ static const struct ek_shape shapes_i8[] = {
 };
 
 /* Scratch for every slot, a page apart: one core's prefetcher must not run into another's. */
-enum { GAP = 4096 };
-static size_t slot_bytes(size_t m)
+enum { SLOT_BYTES = EK_GEMM_SCRATCH + 4096 };
+static void *scratch_slots(struct ek_case *c)
 {
-    return EK_GEMM_SCRATCH(m) + GAP;
-}
-static void *scratch_slots(struct ek_case *c, size_t m)
-{
-    return case_buffer(c, c->slots ? c->slots * slot_bytes(m) : EK_GEMM_SCRATCH(m), ROLE_SCRATCH);
+    return case_buffer(c, c->slots ? c->slots * SLOT_BYTES : EK_GEMM_SCRATCH, ROLE_SCRATCH);
 }
 static void *scratch_of(const struct ek_case *c, const struct ek_driver *d, void *scratch,
                         size_t begin)
 {
     const size_t slot = c->slots ? begin / case_grain(c, d) : 0;
-    return (char *)scratch + slot * slot_bytes(c->s.d[DIM_M]);
+    return (char *)scratch + slot * SLOT_BYTES;
 }
 
 static double *widen(const float *x, size_t n)
@@ -55,27 +51,20 @@ static double *widen(const float *x, size_t n)
 
 static void setup_gemm(struct ek_case *c)
 {
-    const struct ek_fmt_info *f = ek_fmt_info(c->fmt);
     const size_t              n = c->s.d[DIM_N], k = linear_k(c->fmt, &c->s), m = c->s.d[DIM_M];
-    const size_t              tokens = (m + EK_TILE - 1) / EK_TILE * EK_TILE;
     double                   *mag;
     const void               *w    = linear_weights(c, &mag);
     const float              *x    = case_floats(c, m * c->s.d[DIM_K]);
-    float                    *tile = case_buffer(c, ek_tile_f32_bytes(k, m), ROLE_IN), *sums = NULL;
+    float                    *tile = case_buffer(c, ek_tile_f32_bytes(k, m), ROLE_IN);
     ek_tile_f32(x, c->s.d[DIM_K], c->s.d[DIM_K], k, m, 0, m, tile);
-    if (f->kind == EK_FMT_MIN || f->kind == EK_FMT_SUPER) {
-        sums = case_buffer(c, tokens * k / f->group * sizeof *sums, ROLE_IN);
-        ek_tile_sums(x, c->s.d[DIM_K], c->s.d[DIM_K], k, f->group, m, 0, m, sums);
-    }
     c->a.gemm = (struct ek_gemm_args){.w       = w,
                                       .x       = tile,
-                                      .xsum    = sums,
                                       .y       = case_buffer(c, m * n * sizeof(float), ROLE_OUT),
                                       .n       = n,
                                       .k       = k,
                                       .m       = m,
                                       .ldy     = n,
-                                      .scratch = scratch_slots(c, m)};
+                                      .scratch = scratch_slots(c)};
     if (!mag) return;
     float *padded = calloc(m * k, sizeof *padded);
     if (!padded) exit(2);
@@ -111,7 +100,7 @@ static void setup_gemm_i8(struct ek_case *c)
                                             .m   = m,
                                             .ldy = n,
                                             .per_token = per_token,
-                                            .scratch   = scratch_slots(c, m)};
+                                            .scratch   = scratch_slots(c)};
     if (!mag) return;
     double *wide = calloc(m * k, sizeof *wide);
     if (!wide) exit(2);
