@@ -29,7 +29,7 @@ enum {
     EK_GEMV_MAX_M   = 8,   /* rows of x that gemv and gemv_i8 take                       */
     EK_TILE         = 6,   /* tokens of one tile of gemm's activations                   */
     EK_GEMM_KB_F32  = 256, /* columns of a K block of gemm                               */
-    EK_GEMM_KB_I8   = 512, /* columns of a K block of gemm_i8                            */
+    EK_GEMM_KB_I8   = 1024, /* columns of a K block of gemm_i8                            */
     EK_GEMM_SCRATCH = 40960, /* bytes: a block of unpacked weights, its scales and minima  */
     EK_READ_BLOCK   = 4096, /* bytes of one item of read                                 */
     EK_PEAK_LANE_OPS = 768, /* multiply-adds (f32) or 4-wide dot products (i8) per step  */

@@ -106,6 +106,17 @@ EK_INLINE void dot_columns(unsigned bits, const uint8_t *w, const int8_t *x, siz
     } while (w != end);
 }
 
+/* Narrow sums hold eight steps: they are taken 32 columns at a time. */
+EK_INLINE int is_narrow(const struct ek_geometry *f)
+{
+    return DOT4_NARROW && f->bits == 4;
+}
+/* Do dot products count codes from 0, so that the zero code's share has to go? */
+EK_INLINE int has_bias(const struct ek_geometry *f)
+{
+    return f->kind == EK_FMT_SYM && (f->bits == 4 || DOT8_ZERO);
+}
+
 /* f32 sums of group g, or of a run of 32 of its columns, the first or a later one. */
 EK_INLINE void add_group(const struct ek_geometry *f, int per_token, const struct tiles8 *t, size_t g,
                          const float *d, const int32_t *s, int first, vi sum[RV][T], vf acc[RV][T])
@@ -116,9 +127,11 @@ EK_INLINE void add_group(const struct ek_geometry *f, int per_token, const struc
         const float di = per_token ? 1.0f : d[g * T + i];
         EK_UNROLL
         for (size_t r = 0; r < RV; r++) {
+            vi dot = is_narrow(f) ? dot_sum(sum[r][i]) : sum[r][i];
+            if (is_narrow(f) && has_bias(f) && first) dot = i_add(dot, dot_start(&s[g * T + i]));
             vf scale = v_load(scales + r * VL);
             if (!per_token) scale = v_mul(scale, v_set(di));
-            acc[r][i] = v_fma(i_to_float(dot_sum(sum[r][i])), scale, acc[r][i]);
+            acc[r][i] = v_fma(i_to_float(dot), scale, acc[r][i]);
             if (f->kind != EK_FMT_SYM && first)
                 acc[r][i] =
                     v_fma(v_load(minima + r * VL), v_set(di * (float)s[g * T + i]), acc[r][i]);
@@ -131,9 +144,7 @@ EK_INLINE void tile_sums(const struct ek_geometry *f, int per_token, const struc
                          size_t token, size_t real, const int8_t *x, const float *d,
                          const int32_t *s, const float *token_scale)
 {
-    /* A narrow sum holds eight steps: 32 columns at a time, the zero code counted once. */
-    const size_t run  = DOT4_NARROW && f->bits == 4 ? 32 : f->group;
-    const int    bias = f->kind == EK_FMT_SYM && (f->bits == 4 || DOT8_ZERO);
+    const size_t run = is_narrow(f) ? 32 : f->group;
     vf           acc[RV][T];
     EK_UNROLL
     for (size_t i = 0; i < T; i++) {
@@ -149,7 +160,8 @@ EK_INLINE void tile_sums(const struct ek_geometry *f, int per_token, const struc
         for (size_t i = 0; i < T; i++) {
             EK_UNROLL
             for (size_t r = 0; r < RV; r++)
-                sum[r][i] = bias && first ? dot_start(&s[g * T + i]) : i_set(0);
+                sum[r][i] =
+                    has_bias(f) && !is_narrow(f) ? dot_start(&s[g * T + i]) : i_set(0);
         }
         dot_columns(f->bits, t->w + c * RV * VL, x + c * T, run, sum);
         add_group(f, per_token, t, g, d, s, first, sum, acc);

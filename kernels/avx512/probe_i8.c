@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernels/avx512/probe_i8.c - register-only dot products of bytes, without VNNI. */
+#include "kernels/avx512/dot_maddubs.h"
+
+#define PEAK_I8() EK_KERNEL_SYM(peak_i8, f32, avx512, )
+#include "kernels/template/probe_i8.h"
