@@ -48,11 +48,9 @@ static uint64_t detect(void)
 
 static uint64_t detect(void)
 {
-    enum { HWCAP_FHM_BIT = 23, HWCAP2_I8MM_BIT = 13 };
+    enum { HWCAP2_I8MM_BIT = 13 };
     uint64_t cpu = EK_CPU_neon;
     if (cpuinfo_has_arm_neon_dot()) cpu |= EK_CPU_dotprod;
-    if (cpuinfo_has_arm_neon_fp16_arith()) cpu |= EK_CPU_fp16;
-    if (getauxval(AT_HWCAP) >> HWCAP_FHM_BIT & 1) cpu |= EK_CPU_fhm;
     if (getauxval(AT_HWCAP2) >> HWCAP2_I8MM_BIT & 1) cpu |= EK_CPU_i8mm;
     return cpu;
 }

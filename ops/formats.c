@@ -307,7 +307,7 @@ ek_status ek_weights_quantize(enum ek_fmt fmt, const float *w, size_t n, size_t 
     for (size_t r = 0; r < (n + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS * EK_PANEL_ROWS; r++)
         for (size_t c = 0; c < kp; c += f->block) {
             const struct place p = place_of(f, out, kp, r, c);
-            float              x[BLOCK_MAX];
+            float              x[BLOCK_MAX] = {0};
             for (size_t i = 0; i < p.cols; i++) {
                 x[i] = r < n && c + i < k ? w[r * k + c + i] : 0;
                 if (!isfinite(x[i])) return EK_E_FORMAT;

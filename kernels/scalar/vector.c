@@ -97,7 +97,7 @@ void EK_KERNEL_SYM(softmax, f32, scalar, )(const struct ek_softmax_args *a, size
         float       *y   = a->y + r * a->cols;
         const double s   = (double)a->scale;
         double       max = -INFINITY, sum = 0;
-        for (size_t c = 0; c < a->cols; c++) max = fmax(max, (double)x[c]);
+        for (size_t c = 0; c < a->cols; c++) max = (double)x[c] > max ? (double)x[c] : max;
         for (size_t c = 0; c < a->cols; c++) sum += exp(s * ((double)x[c] - max));
         for (size_t c = 0; c < a->cols; c++) y[c] = (float)(exp(s * ((double)x[c] - max)) / sum);
     }

@@ -4,7 +4,8 @@
  *     FN(fmt)               symbol of the kernel
  * Beside what gemv_i8.h asks for, a dot_*.h gives
  *     x6, x6_load(p)              four activations each of six tokens
- *     DOT4_TOKEN(acc, w, x, t)    DOT4 with those of token t; likewise DOT8_TOKEN */
+ *     DOT4_TOKEN(acc, w, x, t)    DOT4 with those of token t; likewise DOT8_TOKEN
+ * or DOT_BY_MATRIX 1 and unpack_pair, for a matrix instruction. */
 #include "kernels/template/gemm.h"
 
 enum { T = EK_TILE, VECTOR_WEIGHTS = 4 * VL };
@@ -17,20 +18,28 @@ struct set8 {
 
 /* ---- unpacking ----------------------------------------------------------------------------------------- */
 
+#ifndef DOT_BY_MATRIX
+#define DOT_BY_MATRIX 0
+EK_INLINE void unpack_pair(vi a, vi b, int32_t *first, int32_t *second)
+{
+    i_store(first, a), i_store(second, b);
+}
+#endif
+
+/* Eight columns at a time: the two nibbles of a unit, or two units of bytes. */
 EK_INLINE void unpack_group(const struct ek_geometry *f, const uint8_t *codes, uint8_t *out)
 {
     const size_t step = RV * VECTOR_WEIGHTS; /* four columns of the set */
-    for (size_t u = 0; u < f->group * f->bits / 32; u++, codes += 64) {
+    for (size_t c = 0; c < f->group; c += 8, codes += 16 * f->bits, out += 2 * step) {
         EK_UNROLL
         for (size_t v = 0; v < NV; v++) {
-            const vi q  = i_load(codes + v * VECTOR_BYTES);
-            uint8_t *at = out + v * VECTOR_WEIGHTS;
-            if (f->bits == 8) {
-                i_store((int32_t *)(void *)(at + u * step), codes8_ready(q));
-            } else {
-                i_store((int32_t *)(void *)(at + 2 * u * step), nibbles_low(q));
-                i_store((int32_t *)(void *)(at + (2 * u + 1) * step), nibbles_high(q));
-            }
+            const vi q = i_load(codes + v * VECTOR_BYTES);
+            void    *a = out + v * VECTOR_WEIGHTS, *b = out + v * VECTOR_WEIGHTS + step;
+            if (f->bits == 8)
+                unpack_pair(codes8_ready(q), codes8_ready(i_load(codes + 64 + v * VECTOR_BYTES)), a,
+                            b);
+            else
+                unpack_pair(nibbles_low(q), nibbles_high(q), a, b);
         }
     }
 }
@@ -74,6 +83,47 @@ struct tiles8 {
 };
 typedef void tiles8_fn(struct tiles8 *t);
 
+#if DOT_BY_MATRIX
+/* sum += W x over `columns` columns, a multiple of 16, rows and tokens two by two. */
+EK_INLINE void dot_columns(unsigned bits, const uint8_t *w, const int8_t *x, size_t columns,
+                           vi sum[RV][T])
+{
+    (void)bits;
+    const uint8_t *end = w + columns * RV * VL;
+    vi             two[2 * RV][T / 2]; /* [rows 2 i, 2 i + 1][tokens 2 t, 2 t + 1] */
+    EK_UNROLL
+    for (size_t i = 0; i < 2 * RV; i++) {
+        EK_UNROLL
+        for (size_t t = 0; t < T / 2; t++) two[i][t] = i_set(0);
+    }
+    EK_NO_UNROLL
+    for (; w != end; w += 2 * RV * VECTOR_WEIGHTS, x += 8 * T) {
+        const x6        a = x6_load(x), b = x6_load(x + 4 * T);
+        const int8x16_t a4 = vcombine_s8(a.b, a.b), b4 = vcombine_s8(b.b, b.b);
+#define ZIP(which, p, q) vreinterpretq_s8_s32(which(vreinterpretq_s32_s8(p), vreinterpretq_s32_s8(q)))
+        const int8x16_t xv[T / 2] = {ZIP(vzip1q_s32, a.a, b.a), ZIP(vzip2q_s32, a.a, b.a),
+                                     ZIP(vzip1q_s32, a4, b4)};
+#undef ZIP
+        EK_UNROLL
+        for (size_t i = 0; i < 2 * RV; i++) { /* rows 0 1 of each vector, then rows 2 3 */
+            const size_t r  = i / 2 + i % 2 * RV;
+            const vi     wv = i_load(w + r * VECTOR_WEIGHTS);
+            EK_UNROLL
+            for (size_t t = 0; t < T / 2; t++)
+                two[i][t] = vusmmlaq_s32(two[i][t], BYTES(wv), xv[t]);
+        }
+    }
+    EK_UNROLL
+    for (size_t r = 0; r < RV; r++) {
+        EK_UNROLL
+        for (size_t t = 0; t < T / 2; t++) {
+            const vi p = two[2 * r][t], q = two[2 * r + 1][t];
+            sum[r][2 * t]     = i_add(sum[r][2 * t], vuzp1q_s32(p, q));
+            sum[r][2 * t + 1] = i_add(sum[r][2 * t + 1], vuzp2q_s32(p, q));
+        }
+    }
+}
+#else
 /* Four columns times six tokens. */
 #define DOT_TOKEN(k, t)                                                                            \
     EK_UNROLL                                                                                      \
@@ -105,6 +155,7 @@ EK_INLINE void dot_columns(unsigned bits, const uint8_t *w, const int8_t *x, siz
         }
     } while (w != end);
 }
+#endif
 
 /* Narrow sums hold eight steps: they are taken 32 columns at a time. */
 EK_INLINE int is_narrow(const struct ek_geometry *f)
@@ -261,5 +312,3 @@ DEFINE_GEMM_I8(q4g64)
 DEFINE_GEMM_I8(q4g128)
 DEFINE_GEMM_I8(q4g32m)
 DEFINE_GEMM_I8(q4k)
-#undef DOT_TOKEN
-#undef DOT_TOKENS

@@ -78,7 +78,7 @@ static void setup_layernorm(struct ek_case *c)
         double       var = 0, top = 0;
         for (size_t j = 0; j < cols; j++) {
             var += ((double)row[j] - mean) * ((double)row[j] - mean);
-            top = fmax(top, fabs((double)row[j]));
+            if (fabs((double)row[j]) > top) top = fabs((double)row[j]);
         }
         /* The mean carries an error of about eps cols max|x|; var hardly feels it. */
         const double k = 1 / sqrt(var / (double)cols + 1e-5), gain = g ? (double)g[i % cols] : 1;
@@ -101,7 +101,7 @@ static void setup_softmax(struct ek_case *c)
     for (size_t i = 0; tol && i < n; i++) { /* relative to the result: e^d with d off by eps |d| */
         const float *row = x + i / cols * cols;
         double       max = -INFINITY, sum = 0;
-        for (size_t j = 0; j < cols; j++) max = fmax(max, (double)row[j]);
+        for (size_t j = 0; j < cols; j++) max = (double)row[j] > max ? (double)row[j] : max;
         for (size_t j = 0; j < cols; j++) sum += exp(8 * ((double)row[j] - max));
         const double d = 8 * (max - (double)x[i]);
         tol[i] =
