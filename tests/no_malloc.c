@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/no_malloc.c - stands between the library and the allocator: ops and kernels must not ask for
+ * memory after setup. The counter is first seen to count. */
+#include "ek/ek.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The allocator's own names for what is wrapped here (glibc). */
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *p, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
+void *malloc(size_t size);
+void *calloc(size_t count, size_t size);
+void *realloc(void *p, size_t size);
+void *aligned_alloc(size_t alignment, size_t size);
+
+static volatile unsigned long allocations;
+
+void *malloc(size_t size)
+{
+    allocations++;
+    return __libc_malloc(size);
+}
+void *calloc(size_t count, size_t size)
+{
+    allocations++;
+    return __libc_calloc(count, size);
+}
+void *realloc(void *p, size_t size)
+{
+    allocations++;
+    return __libc_realloc(p, size);
+}
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    allocations++;
+    return __libc_memalign(alignment, size);
+}
+
+enum { N = 100, K = 512, TOKENS = 40, WORK = 1 << 20 };
+static float         x[TOKENS * K], y[TOKENS * K], table_cos[K], table_sin[K];
+static uint32_t      index_of[TOKENS];
+static unsigned char data[N * K * 4 + 4096] __attribute__((aligned(64)));
+static unsigned char work[WORK] __attribute__((aligned(64)));
+static float         dense[N * K];
+
+static int run_linear(const struct ek_kernels *t, const struct ek_weights *w, size_t m, int act)
+{
+    const struct ek_linear_options o = {sizeof o, (enum ek_activation)act, 0};
+    return ek_linear(t, NULL, w, x, K, m, y, N, &o, work, sizeof work) != EK_OK;
+}
+
+static int run_vectors(const struct ek_kernels *t)
+{
+    const int32_t               pos    = 0;
+    const struct ek_rope_args   r      = {x, y, table_cos, table_sin, &pos, 1, K, K, 0};
+    const struct ek_rope_config config = {.struct_size = sizeof config, .theta = 1e4};
+    return ek_rmsnorm(t, NULL, x, NULL, y, TOKENS, K, 1e-5f) ||
+           ek_layernorm(t, NULL, x, NULL, NULL, y, TOKENS, K, 1e-5f) ||
+           ek_act(t, NULL, EK_ACT_SILU, x, x, y, TOKENS * K) || ek_add(t, NULL, x, x, y, K) ||
+           ek_softmax(t, NULL, x, y, TOKENS, K, 1) ||
+           ek_rope_table(&config, K, 0, 1, table_cos, table_sin) || ek_rope(t, NULL, &r, 1) ||
+           ek_argmax(t, NULL, x, index_of, NULL, TOKENS, K) ||
+           ek_topk(t, NULL, x, index_of, y, 1, K, 7);
+}
+
+int main(void)
+{
+    static const size_t tokens[] = {1, 4, TOKENS};
+    struct ek_kernels   t;
+    if (ek_kernels_default(&t)) return 2; /* setup: cpuinfo allocates */
+    const unsigned long before_probe = allocations;
+    void *volatile probe             = malloc(1);
+    if (!probe || allocations == before_probe) {
+        puts("no_malloc: the counter does not count");
+        return 2;
+    }
+    for (size_t i = 0; i < N * K; i++) dense[i] = (float)(i % 17) - 8;
+    const unsigned long before = allocations;
+    int                 bad    = 0;
+    for (int f = 0; f < EK_FMT_COUNT; f++) {
+        const struct ek_weights w = {(enum ek_fmt)f, ek_fmt_info((enum ek_fmt)f)->layout, N, K,
+                                     data};
+        bad |= ek_weights_quantize(w.fmt, dense, N, K, data, sizeof data) != EK_OK;
+        for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
+            for (int act = EK_ACTIVATION_I8; act <= EK_ACTIVATION_F32; act++)
+                bad |= run_linear(&t, &w, tokens[i], act);
+    }
+    bad |= run_vectors(&t);
+    const unsigned long made = allocations - before;
+    printf("no_malloc: %s, %lu allocations\n", bad ? "an op failed" : "all ops ran", made);
+    return bad || made != 0;
+}

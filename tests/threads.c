@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/threads.c - the ops on pools of 1 to 8 threads give the bytes they give without one. Runs under
+ * ThreadSanitizer too. */
+#include "ek/ek.h"
+#include "tests/driver.h"
+#include "tools/pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { N = 333, K = 640, ROWS = 37, MAX_THREADS = 8 };
+
+static struct ek_kernels table;
+static int               failed;
+
+static void *need(void *p)
+{
+    if (!p) {
+        perror("threads: memory");
+        exit(2);
+    }
+    return p;
+}
+
+static void expect_same(const char *what, size_t threads, const void *a, const void *b,
+                        size_t bytes)
+{
+    if (!memcmp(a, b, bytes)) return;
+    fprintf(stderr, "threads: %s differs with %zu threads\n", what, threads);
+    failed = 1;
+}
+
+static void expect_ok(const char *what, ek_status s)
+{
+    if (!s) return;
+    fprintf(stderr, "threads: %s: %s\n", what, ek_status_text(s));
+    failed = 1;
+}
+
+/* One product without and with the pool. */
+static void test_linear(const ek_pool *pool, const struct ek_weights *w, const float *x, size_t m,
+                        const struct ek_linear_options *o)
+{
+    size_t bytes[2];
+    char   what[64];
+    snprintf(what, sizeof what, "linear %s m=%zu act=%d", ek_fmt_info(w->fmt)->name, m,
+             (int)o->activation);
+    expect_ok(what, ek_linear_work_bytes(w, m, NULL, o, &bytes[0]));
+    expect_ok(what, ek_linear_work_bytes(w, m, pool, o, &bytes[1]));
+    float *y[2];
+    for (int i = 0; i < 2; i++) {
+        void *work = need(aligned_alloc(64, (bytes[i] + 127) / 64 * 64));
+        y[i]       = need(malloc(m * w->n * sizeof *y[i]));
+        expect_ok(what,
+                  ek_linear(&table, i ? pool : NULL, w, x, w->k, m, y[i], w->n, o, work, bytes[i]));
+        free(work);
+    }
+    expect_same(what, pool->threads, y[0], y[1], m * w->n * sizeof *y[0]);
+    free(y[0]), free(y[1]);
+}
+
+static void test_linears(const ek_pool *pool, const float *dense, const float *x)
+{
+    static const size_t tokens[] = {1, 5, 40};
+    for (int f = 0; f < EK_FMT_COUNT; f++) {
+        const enum ek_fmt fmt = (enum ek_fmt)f;
+        size_t            bytes;
+        expect_ok("size", ek_weights_bytes(fmt, N, K, &bytes, NULL));
+        void *data = need(aligned_alloc(64, (bytes + 63) / 64 * 64));
+        expect_ok("quantize", ek_weights_quantize(fmt, dense, N, K, data, bytes));
+        const struct ek_weights w = {fmt, ek_fmt_info(fmt)->layout, N, K, data};
+        for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
+            for (int act = EK_ACTIVATION_I8; act <= EK_ACTIVATION_F32; act++) {
+                const struct ek_linear_options o = {sizeof o, (enum ek_activation)act, i == 1};
+                test_linear(pool, &w, x, tokens[i], &o);
+            }
+        free(data);
+    }
+}
+
+static void test_vectors(const ek_pool *pool, const float *x)
+{
+    enum { COUNT = ROWS * K, TOP = 9 };
+    static float    y[2][COUNT];
+    static uint32_t index[2][ROWS * TOP];
+    static float    cos_table[ROWS * K / 2], sin_table[ROWS * K / 2];
+    static int32_t  pos[ROWS];
+#define BOTH(call, what)                                                                           \
+    for (int i = 0; i < 2; i++) {                                                                  \
+        const ek_pool *p = i ? pool : NULL;                                                        \
+        expect_ok(what, call);                                                                     \
+    }                                                                                              \
+    expect_same(what, pool->threads, y[0], y[1], sizeof y[0]);                                     \
+    expect_same(what, pool->threads, index[0], index[1], sizeof index[0])
+    BOTH(ek_rmsnorm(&table, p, x, x, y[i], ROWS, K, 1e-5f), "rmsnorm");
+    BOTH(ek_layernorm(&table, p, x, x, x, y[i], ROWS, K, 1e-5f), "layernorm");
+    BOTH(ek_softmax(&table, p, x, y[i], ROWS, K, 2.0f), "softmax");
+    BOTH(ek_act(&table, p, EK_ACT_GELU_ERF, x, x, y[i], COUNT), "act");
+    BOTH(ek_add(&table, p, x, x, y[i], COUNT), "add");
+    BOTH(ek_argmax(&table, p, x, index[i], y[i], ROWS, K), "argmax");
+    BOTH(ek_topk(&table, p, x, index[i], y[i], ROWS, K, TOP), "topk");
+    const struct ek_rope_config c = {.struct_size = sizeof c, .theta = 10000};
+    expect_ok("rope table", ek_rope_table(&c, K, 0, ROWS, cos_table, sin_table));
+    for (int i = 0; i < ROWS; i++) pos[i] = ROWS - 1 - i;
+    struct ek_rope_args r = {x, NULL, cos_table, sin_table, pos, 1, K, K, 1};
+    BOTH((r.y = y[i], ek_rope(&table, p, &r, ROWS)), "rope");
+#undef BOTH
+}
+
+int main(void)
+{
+    uint64_t seed  = 5;
+    float   *dense = need(malloc(N * K * sizeof *dense));
+    float   *x     = need(malloc(40 * K * sizeof *x));
+    for (size_t i = 0; i < N * K; i++) dense[i] = ek_randf(&seed);
+    for (size_t i = 0; i < 40 * K; i++) x[i] = ek_randf(&seed);
+    if (ek_kernels_default(&table)) return 2;
+    for (size_t n = 1; n <= MAX_THREADS; n++) {
+        struct threads t;
+        if (threads_start(&t, n, NULL)) {
+            fprintf(stderr, "threads: cannot start %zu\n", n);
+            return 2;
+        }
+        test_linears(&t.pool, dense, x);
+        test_vectors(&t.pool, x);
+        threads_stop(&t);
+    }
+    free(dense), free(x);
+    puts(failed ? "threads: FAILED" : "threads: the same bytes on pools of 1 to 8 threads");
+    return failed;
+}
