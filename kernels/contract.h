@@ -22,7 +22,11 @@
 /* Helpers shared by kernel files are inlined into each: a copy compiled with one ISA's flags must
  * never be the one the linker keeps for another. */
 #define EK_INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
+/* Under AddressSanitizer loops stay loops: unrolled, its checks take minutes to compile. */
+#if defined(__SANITIZE_ADDRESS__)
+#define EK_UNROLL
+#define EK_NO_UNROLL
+#elif defined(__clang__)
 #define EK_UNROLL _Pragma("unroll")
 #define EK_NO_UNROLL _Pragma("nounroll")
 #else

@@ -78,7 +78,7 @@ static double activation(enum ek_act_kind kind, double x)
     case EK_ACT_EXP: return exp(x);
     case EK_ACT_KINDS: break;
     }
-    return NAN;
+    return (double)NAN;
 }
 
 void EK_KERNEL_SYM(act, f32, scalar, )(const struct ek_act_args *a, size_t begin, size_t end)
@@ -96,7 +96,7 @@ void EK_KERNEL_SYM(softmax, f32, scalar, )(const struct ek_softmax_args *a, size
         const float *x   = a->x + r * a->cols;
         float       *y   = a->y + r * a->cols;
         const double s   = (double)a->scale;
-        double       max = -INFINITY, sum = 0;
+        double       max = -(double)INFINITY, sum = 0;
         for (size_t c = 0; c < a->cols; c++) max = (double)x[c] > max ? (double)x[c] : max;
         for (size_t c = 0; c < a->cols; c++) sum += exp(s * ((double)x[c] - max));
         for (size_t c = 0; c < a->cols; c++) y[c] = (float)(exp(s * ((double)x[c] - max)) / sum);

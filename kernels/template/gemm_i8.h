@@ -165,7 +165,7 @@ EK_INLINE int is_narrow(const struct ek_geometry *f)
 /* Do dot products count codes from 0, so that the zero code's share has to go? */
 EK_INLINE int has_bias(const struct ek_geometry *f)
 {
-    return f->kind == EK_FMT_SYM && (f->bits == 4 || DOT8_ZERO);
+    return f->kind == EK_FMT_SYM && (f->bits == 4 || DOT8_ZERO != 0);
 }
 
 /* f32 sums of group g, or of a run of 32 of its columns, the first or a later one. */

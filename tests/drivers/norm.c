@@ -100,7 +100,7 @@ static void setup_softmax(struct ek_case *c)
     double *tol  = case_tolerance(c, n);
     for (size_t i = 0; tol && i < n; i++) { /* relative to the result: e^d with d off by eps |d| */
         const float *row = x + i / cols * cols;
-        double       max = -INFINITY, sum = 0;
+        double       max = -(double)INFINITY, sum = 0;
         for (size_t j = 0; j < cols; j++) max = (double)row[j] > max ? (double)row[j] : max;
         for (size_t j = 0; j < cols; j++) sum += exp(8 * ((double)row[j] - max));
         const double d = 8 * (max - (double)x[i]);
