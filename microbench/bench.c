@@ -146,7 +146,8 @@ int bench_run(const struct bench_options *o, const struct topology *t, struct be
 {
     struct threads pools[BENCH_THREADS_MAX] = {{0}};
     struct arena   arena;
-    *out = (struct bench_report){.state = calloc(1, sizeof *out->state)};
+    *out = (struct bench_report){.peer  = peer_description(),
+                                 .state = calloc(1, sizeof *out->state)};
     if (!out->state) {
         fputs("ek bench: out of memory\n", stderr);
         return -1;

@@ -42,6 +42,7 @@ struct bench_report {
     double               read[BENCH_THREADS_MAX];   /* bytes/s, by position in options.threads */
     double               peak_f32[BENCH_THREADS_MAX], peak_i8[BENCH_THREADS_MAX];
     size_t               over; /* rows above 105 % of their roof                              */
+    const char          *peer; /* what peer rows run, or why there are none                   */
     struct bench_state  *state;
 };
 

@@ -8,15 +8,19 @@
 struct peer;
 
 /* Does a peer do what this op does to weights of this format? 0 without a peer library. */
-int peer_supports(enum ek_op op, enum ek_fmt fmt, const struct ek_shape *s, int cold);
+int peer_supports(enum ek_op op, enum ek_fmt fmt, const struct ek_shape *s);
 
-/* As many operators as fit in rotate bytes (one when 0), checked against each other's sums; NULL on
- * failure. */
-struct peer *peer_make(enum ek_op op, enum ek_fmt fmt, const struct ek_shape *s, size_t rotate,
-                       struct threads *pool);
-void         peer_call(struct peer *p);
+/* The peer's own compulsory traffic: its weights once, activations in, results out. */
+double peer_bytes(enum ek_fmt fmt, const struct ek_shape *s);
+
+/* Operators with a copy of the weights each, as many as fit in rotate bytes and in what a run can
+ * spare; at least one. Each has run on pool, the calling thread alone when that has one, and some of its
+ * results were compared with a reference. NULL on failure. */
+struct peer *peer_make(enum ek_fmt fmt, const struct ek_shape *s, size_t rotate,
+                       const struct threads *pool);
+void         peer_call(struct peer *p); /* once, with the next copy */
 void         peer_drop(struct peer *p);
 
-/* "XNNPACK, Debian 0.0~git20220216" or "unavailable: reason". */
+/* "XNNPACK 0.0~git20220216" or "unavailable: reason". */
 const char *peer_description(void);
 #endif

@@ -4,15 +4,20 @@
 
 #include <stddef.h>
 
-int peer_supports(enum ek_op op, enum ek_fmt fmt, const struct ek_shape *s, int cold)
+int peer_supports(enum ek_op op, enum ek_fmt fmt, const struct ek_shape *s)
 {
-    (void)op, (void)fmt, (void)s, (void)cold;
+    (void)op, (void)fmt, (void)s;
     return 0;
 }
-struct peer *peer_make(enum ek_op op, enum ek_fmt fmt, const struct ek_shape *s, size_t rotate,
-                       struct threads *pool)
+double peer_bytes(enum ek_fmt fmt, const struct ek_shape *s)
 {
-    (void)op, (void)fmt, (void)s, (void)rotate, (void)pool;
+    (void)fmt, (void)s;
+    return 0;
+}
+struct peer *peer_make(enum ek_fmt fmt, const struct ek_shape *s, size_t rotate,
+                       const struct threads *pool)
+{
+    (void)fmt, (void)s, (void)rotate, (void)pool;
     return NULL;
 }
 void peer_call(struct peer *p)
@@ -25,5 +30,5 @@ void peer_drop(struct peer *p)
 }
 const char *peer_description(void)
 {
-    return "unavailable: XNNPACK was not found when ek was built";
+    return EK_PEER_DESCRIPTION;
 }

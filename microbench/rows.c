@@ -130,6 +130,18 @@ static int add_roofs(const struct bench_options *o, const struct ek_kernels *t,
     return 0;
 }
 
+/* A kernel's row and, beside it, that of a peer which can do the same: selected with ours or by its own
+ * name. */
+static int add_with_peer(struct row_list *list, const struct row *ours, const regex_t *filter)
+{
+    const size_t before = list->count;
+    struct row   r      = *ours;
+    if (add_row(list, ours, filter)) return -1;
+    r.kind = ROW_PEER;
+    if (!peer_supports(r.k->op, r.k->fmt, &r.shape)) return 0;
+    return add_row(list, &r, list->count > before ? NULL : filter);
+}
+
 /* Rows of one preset line: kernels x threads x modes. */
 static int add_preset(const struct bench_options *o, const struct ek_kernels *t,
                       const struct preset *p, const regex_t *filter, struct row_list *list)
@@ -154,21 +166,8 @@ static int add_preset(const struct bench_options *o, const struct ek_kernels *t,
                                       .thread_index = i,
                                       .cold         = mode};
                 if (!(mode ? cold && r.d->stream : hot)) continue;
-                if (add_row(list, &r, filter)) return -1;
+                if (add_with_peer(list, &r, filter)) return -1;
             }
-    }
-    return 0;
-}
-
-/* Peers stand beside each of our rows that they can also do, at the shapes they are asked for. */
-static int add_peers(struct row_list *list)
-{
-    const size_t ours = list->count;
-    for (size_t i = 0; i < ours; i++) {
-        struct row r = list->rows[i];
-        if (r.kind != ROW_KERNEL || !peer_supports(r.k->op, r.k->fmt, &r.shape, r.cold)) continue;
-        r.kind = ROW_PEER;
-        if (add_row(list, &r, NULL)) return -1;
     }
     return 0;
 }
@@ -198,7 +197,6 @@ int rows_select(const struct bench_options *o, struct row_list *list)
         if (mine && (!o->quick || presets[i].quick))
             bad = add_preset(o, &t, &presets[i], o->filter ? &filter : NULL, list);
     }
-    if (!bad) bad = add_peers(list);
     if (o->filter) regfree(&filter);
     if (!known) fprintf(stderr, "ek bench: --shapes %s: no such preset; known are", o->preset);
     for (size_t i = 0; !known && i < PRESETS; i++)
@@ -221,7 +219,8 @@ void rows_drop(struct row_list *list)
 
 double row_bytes(const struct row *r)
 {
-    return r->d->bytes(r->k->fmt, &r->shape);
+    return r->kind == ROW_PEER ? peer_bytes(r->k->fmt, &r->shape)
+                               : r->d->bytes(r->k->fmt, &r->shape);
 }
 double row_ops(const struct row *r)
 {
@@ -311,7 +310,7 @@ int row_prepare(struct row *r, struct threads *pool, struct arena *arena)
     enum { TASKS_PER_THREAD = 4 };
     r->pool = pool, r->arena = arena;
     if (r->kind == ROW_PEER) {
-        r->peer = peer_make(r->k->op, r->k->fmt, &r->shape, r->cold ? arena->bytes : 0, pool);
+        r->peer = peer_make(r->k->fmt, &r->shape, r->cold ? arena->bytes : 0, pool);
         if (!r->peer) fprintf(stderr, "ek bench: %s: the peer's operator failed\n", r->name);
         return r->peer ? 0 : -1;
     }

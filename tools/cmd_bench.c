@@ -239,6 +239,7 @@ static void print_table(const struct bench_report *r, const struct arguments *a,
         printf("roofs, %zu thread%s: read %.1f GB/s, FMA %.0f GFLOP/s, int8 dot %.0f Gop/s\n",
                a->bench.threads[i], a->bench.threads[i] == 1 ? "" : "s", r->read[i] / 1e9,
                r->peak_f32[i] / 1e9, r->peak_i8[i] / 1e9);
+    printf("peer: %s\n", r->peer);
     printf("\n%-58s %10s %7s %7s %6s %s\n", "row", "time", "GB/s", "Gop/s", "%roof", "roof");
     for (size_t i = 0; i < r->count; i++) {
         const struct bench_result *b = &r->rows[i];
