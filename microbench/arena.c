@@ -9,7 +9,8 @@ int arena_make(struct arena *a, size_t bytes)
 {
     enum { HUGE = 2 << 20 };
     a->bytes = (bytes + HUGE - 1) / HUGE * HUGE;
-    void *m  = mmap(NULL, a->bytes + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *m =
+        mmap(NULL, a->bytes + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (m == MAP_FAILED) return -1;
     const uintptr_t skip = (uintptr_t)m % HUGE ? HUGE - (uintptr_t)m % HUGE : 0;
     a->data              = (unsigned char *)m + skip;

@@ -13,9 +13,9 @@ struct topology;
 enum { BENCH_THREADS_MAX = 8 };
 
 struct bench_options {
-    const char *filter;                   /* POSIX extended regular expression, or NULL       */
-    const char *isa;                      /* level, level_variant, "all" or NULL: as dispatch */
-    const char *preset;                   /* or "all"                                         */
+    const char *filter; /* POSIX extended regular expression, or NULL       */
+    const char *isa;    /* level, level_variant, "all" or NULL: as dispatch */
+    const char *preset; /* or "all"                                         */
     size_t      threads[BENCH_THREADS_MAX], thread_count;
     int         cold, hot; /* both 0: as the preset says                                      */
     int         quick;
@@ -39,7 +39,7 @@ struct bench_result {
 struct bench_report {
     struct bench_result *rows;
     size_t               count;
-    double               read[BENCH_THREADS_MAX];   /* bytes/s, by position in options.threads */
+    double               read[BENCH_THREADS_MAX]; /* bytes/s, by position in options.threads */
     double               peak_f32[BENCH_THREADS_MAX], peak_i8[BENCH_THREADS_MAX];
     size_t               over; /* rows above 105 % of their roof                              */
     const char          *peer; /* what peer rows run, or why there are none                   */

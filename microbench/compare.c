@@ -53,7 +53,7 @@ int bench_compare(const struct bench_report *r, const char *path, double pct, FI
         json_decref(root);
         return -1;
     }
-    int    slower = 0;
+    int    slower  = 0;
     size_t matched = 0;
     for (size_t i = 0; i < r->count; i++) {
         const struct bench_result *now  = &r->rows[i];

@@ -10,13 +10,16 @@
 #include <string>
 #include <vector>
 
-namespace {
+namespace
+{
 
 using Run = benchmark::BenchmarkReporter::Run;
 
 std::map<std::string, std::vector<Run>> measured; // by row name, in the library's order
+const char roof_seconds[] = "roof_seconds";       // a counter of our own, not written
 
-class Collector : public benchmark::BenchmarkReporter {
+class Collector : public benchmark::BenchmarkReporter
+{
   public:
     bool ReportContext(const Context &) override { return true; }
     void ReportRuns(const std::vector<Run> &runs) override
@@ -37,27 +40,41 @@ void time_row(benchmark::State &state, const gbench_row *row, Progress *progress
 {
     for (auto _ : state) row->call(row->ctx);
     if (row->bytes > 0)
-        state.SetBytesProcessed(static_cast<int64_t>(row->bytes *
-                                                     static_cast<double>(state.iterations())));
+        state.SetBytesProcessed(
+            static_cast<int64_t>(row->bytes * static_cast<double>(state.iterations())));
     if (row->ops > 0)
         state.counters["flops"] =
             benchmark::Counter(row->ops, benchmark::Counter::kIsIterationInvariantRate);
+    if (row->roof) state.counters[roof_seconds] = row->roof(row->ctx);
     progress->done++;
     if (progress->options->progress)
         progress->options->progress(progress->options->user, progress->done, progress->total);
 }
 
-// Share of the roof is inversely proportional to time, so each run's follows from the median's.
+double share_of_roof(const Run &run)
+{
+    const auto counter = run.counters.find(roof_seconds);
+    if (counter == run.counters.end()) return 0;
+    return 100 * counter->second.value * 1e9 / run.GetAdjustedRealTime();
+}
+
+double median(std::vector<double> *values)
+{
+    std::sort(values->begin(), values->end());
+    return values->empty() ? 0 : (*values)[values->size() / 2];
+}
+
+// Names are ours to the letter; of the roof only the share is told.
 void finish(Run *run, const gbench_row &row)
 {
-    run->run_name.time_type.clear(); // names are ours to the letter
+    const bool   is_one = run->run_type == Run::RT_Iteration;
+    const double share  = is_one                            ? share_of_roof(*run)
+                          : run->aggregate_name == "median" ? row.roofline_pct
+                                                            : 0;
+    run->run_name.time_type.clear();
+    run->counters.erase(roof_seconds);
     if (row.label) run->report_label = row.label;
-    const bool is_time = run->run_type == Run::RT_Iteration || run->aggregate_name == "mean" ||
-                         run->aggregate_name == "median";
-    const double time = run->GetAdjustedRealTime();
-    if (is_time && time > 0 && row.roofline_pct > 0)
-        run->counters["roofline_pct"] =
-            row.roofline_pct * row.samples[row.sample_count / 2] / time;
+    if (share > 0) run->counters["roofline_pct"] = share;
 }
 
 } // namespace
@@ -77,7 +94,6 @@ int gbench_run(gbench_row *rows, size_t count, const gbench_options *o)
     int argc = static_cast<int>(argv.size());
     benchmark::Initialize(&argc, argv.data());
 
-    measured.clear();
     Progress progress = {o, 0, count * o->repetitions};
     for (size_t i = 0; i < count; i++)
         benchmark::RegisterBenchmark(
@@ -91,14 +107,22 @@ int gbench_run(gbench_row *rows, size_t count, const gbench_options *o)
     benchmark::RunSpecifiedBenchmarks(&collector);
     benchmark::ClearRegisteredBenchmarks();
 
+    size_t ran = 0;
     for (size_t i = 0; i < count; i++) {
-        rows[i].sample_count = 0;
-        for (const Run &run : measured[rows[i].name])
-            if (run.run_type == Run::RT_Iteration && rows[i].sample_count < GBENCH_REPETITIONS_MAX)
-                rows[i].samples[rows[i].sample_count++] = run.GetAdjustedRealTime();
-        std::sort(rows[i].samples, rows[i].samples + rows[i].sample_count);
+        std::vector<double> times, shares;
+        for (const Run &run : measured[rows[i].name]) {
+            if (run.run_type != Run::RT_Iteration || times.size() == GBENCH_REPETITIONS_MAX)
+                continue;
+            times.push_back(run.GetAdjustedRealTime());
+            shares.push_back(share_of_roof(run));
+        }
+        std::sort(times.begin(), times.end());
+        std::copy(times.begin(), times.end(), rows[i].samples);
+        rows[i].sample_count = times.size();
+        rows[i].roofline_pct = median(&shares);
+        ran += !times.empty();
     }
-    return measured.empty() ? -1 : 0;
+    return ran ? 0 : -1;
 }
 
 int gbench_write_json(const gbench_row *rows, size_t count, const char *path)

@@ -16,12 +16,15 @@ struct gbench_row {
     void (*call)(void *ctx); /* the operation once */
     void  *ctx;
     double bytes, ops; /* of one call; 0: not counted */
-    /* results of gbench_run: nanoseconds per call, one sample per repetition, in order of size */
+    /* Asked after every repetition, untimed: seconds that one call would take at the machine's limit
+     * as it is now. NULL: the row has no roof. */
+    double (*roof)(void *ctx);
+    const char *label; /* of the roof */
+    /* results of gbench_run: nanoseconds per call, one sample per repetition, in order of size;
+     * median over repetitions of the share of the roof measured beside each, 0: none */
     double samples[GBENCH_REPETITIONS_MAX];
     size_t sample_count;
-    /* to be set between gbench_run and gbench_write_json; roofline_pct of the median, 0: none */
-    double      roofline_pct;
-    const char *label;
+    double roofline_pct;
 };
 
 struct gbench_options {
@@ -32,7 +35,8 @@ struct gbench_options {
     void *user;
 };
 
-/* Times all rows, their repetitions interleaved at random. 0, or -1 when nothing ran. */
+/* Times all rows, their repetitions interleaved at random. 0, or -1 when nothing ran. Rows of several
+ * calls may be written together. */
 int gbench_run(struct gbench_row *rows, size_t count, const struct gbench_options *o);
 
 /* A key of the "context" object. */

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct preset {
     const char     *name;
@@ -48,18 +49,20 @@ static const struct ek_kernel *best_of_level(uint64_t cpu, enum ek_op op, enum e
     const struct ek_kernel *best = NULL;
     for (size_t i = 0; i < ek_kernel_count(); i++) {
         const struct ek_kernel *k = ek_kernel_at(i);
-        if (k->op == op && k->fmt == fmt && (k->needs & cpu) == k->needs && !strcmp(k->isa, level) &&
-            (!best || best->prio < k->prio))
+        if (k->op == op && k->fmt == fmt && (k->needs & cpu) == k->needs &&
+            !strcmp(k->isa, level) && (!best || best->prio < k->prio))
             best = k;
     }
     return best;
 }
 
-static const struct ek_kernel *dispatched(const struct ek_kernels *t, enum ek_op op, enum ek_fmt fmt)
+static const struct ek_kernel *dispatched(const struct ek_kernels *t, enum ek_op op,
+                                          enum ek_fmt fmt)
 {
     switch (op) {
 #define EK_OP(name, text, act)                                                                     \
-    case EK_OP_##name: return t->name[fmt];
+    case EK_OP_##name:                                                                             \
+        return t->name[fmt];
 #include "ek/ops.def"
 #undef EK_OP
     case EK_OP_COUNT: break;
@@ -151,11 +154,12 @@ static int add_preset(const struct bench_options *o, const struct ek_kernels *t,
     for (size_t j = 0; j < ek_kernel_count(); j++) {
         const struct ek_kernel *k = ek_kernel_at(j);
         if (k->op != p->op || k->fmt != p->fmt || (k->needs & t->cpu) != k->needs) continue;
-        const int wanted = !o->isa                  ? k == dispatched(t, p->op, p->fmt)
-                           : !strcmp(o->isa, "all") ? strcmp(k->isa, "scalar") != 0
-                           : isa_matches(k, o->isa) ? 1
-                                                    : !strcmp(k->isa, o->isa) &&
-                                              k == best_of_level(t->cpu, p->op, p->fmt, o->isa);
+        const int wanted =
+            !o->isa                  ? k == dispatched(t, p->op, p->fmt)
+            : !strcmp(o->isa, "all") ? strcmp(k->isa, "scalar") != 0
+            : isa_matches(k, o->isa)
+                ? 1
+                : !strcmp(k->isa, o->isa) && k == best_of_level(t->cpu, p->op, p->fmt, o->isa);
         for (size_t i = 0; wanted && i < o->thread_count; i++)
             for (int mode = 0; mode < 2; mode++) {
                 const struct row r = {.kind         = ROW_KERNEL,
@@ -190,12 +194,18 @@ int rows_select(const struct bench_options *o, struct row_list *list)
         fprintf(stderr, "ek bench: --filter %s: not a regular expression\n", o->filter);
         return -1;
     }
-    bad = add_roofs(o, &t, list);
+    bad                = add_roofs(o, &t, list);
+    const size_t roofs = list->count;
     for (size_t i = 0; !bad && i < PRESETS; i++) {
         const int mine = !strcmp(o->preset, "all") || !strcmp(o->preset, presets[i].name);
         known |= mine;
         if (mine && (!o->quick || presets[i].quick))
             bad = add_preset(o, &t, &presets[i], o->filter ? &filter : NULL, list);
+    }
+    if (!bad && known && list->count == roofs) {
+        fprintf(stderr, "ek bench: --filter %s: no row of %s is called that\n", o->filter,
+                o->preset);
+        bad = -1;
     }
     if (o->filter) regfree(&filter);
     if (!known) fprintf(stderr, "ek bench: --shapes %s: no such preset; known are", o->preset);
@@ -249,6 +259,24 @@ void row_call(void *row)
         r->pool->pool.run(r->pool->pool.self, r->items, r->grain, run_range, r);
     else
         run_range(r, 0, r->items);
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double row_roof(void *row)
+{
+    const struct row *r      = row;
+    const double      enough = 6e-3, start = seconds_now();
+    double            taken = 0, calls = 0;
+    for (; taken < enough; taken = seconds_now() - start, calls++) row_call(r->roof);
+    const int reads = r->roof->kind == ROW_READ;
+    return (reads ? row_bytes(r) / row_bytes(r->roof) : row_ops(r) / row_ops(r->roof)) * taken /
+           calls;
 }
 
 /* ---- correctness before timing -------------------------------------------------------------------------- */

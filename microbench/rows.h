@@ -26,6 +26,7 @@ struct row {
     struct arena   *arena;
     struct peer    *peer;
     size_t          stream, offset, items, grain;
+    struct row     *roof; /* the row that measures what limits this one, or NULL */
 };
 
 struct row_list {
@@ -43,6 +44,9 @@ int row_prepare(struct row *r, struct threads *pool, struct arena *arena);
 
 /* One timed call: the next copy of the weights when cold. */
 void row_call(void *row);
+
+/* Seconds that a call of row would take at the rate of its roof, measured now on the same threads. */
+double row_roof(void *row);
 
 double row_bytes(const struct row *r);
 double row_ops(const struct row *r);
