@@ -66,11 +66,11 @@ check_install() {
     install_into "$root" "$build"
     local lib file soname
     lib=$(lib_dir "$root")
-    for file in libek.{a,so,so.0} cmake/ek/{ek-config,ek-config-version,Findcpuinfo}.cmake; do
+    for file in libek.{a,so,so.0.1} cmake/ek/{ek-config,ek-config-version,Findcpuinfo}.cmake; do
         [[ -e $lib/$file ]] || fail "$lib/$file is missing"
     done
     soname=$(objdump -p "$lib/libek.so" | awk '$1 == "SONAME" {print $2}')
-    [[ $soname == libek.so.0 ]] || fail "SONAME is '$soname', not libek.so.0"
+    [[ $soname == libek.so.0.1 ]] || fail "SONAME is '$soname', not libek.so.0.1"
     diff -r "$source/include/ek" "$root/usr/include/ek" || fail "not the headers of include/ek"
     if [[ -x $build/tools/ek ]]; then "$root/usr/bin/ek" --version; fi
     # The installed tree can be moved.
@@ -99,7 +99,7 @@ check_link_make() { # shared or static
 # Runs it with the best kernels and with the reference; and holds it to what it claims to link.
 run_link() { # program, shared or static
     local linked=static
-    if objdump -p "$1" | grep 'NEEDED *libek\.so\.0'; then linked=shared; fi
+    if objdump -p "$1" | grep 'NEEDED *libek\.so\.0\.1'; then linked=shared; fi
     [[ $linked == "$2" ]] || fail "$1 is linked $linked"
     "$1" || fail "$1 found a wrong product"
     EK_ISA=scalar "$1" || fail "$1 found a wrong product with EK_ISA=scalar"
