@@ -75,7 +75,8 @@ EK_API ek_status ek_weights_bytes(enum ek_fmt fmt, size_t n, size_t k, size_t *b
  *
  * Shapes   w: [n][k] f32, row-major        out: ek_weights_bytes(fmt, n, k), 64-byte aligned
  * Memory   w and out do not overlap; every byte of out is written, padding as zero values.
- * Accuracy 4 and 8 bit: |error| <= half a step of the group (q4: d/2, plus the f16 rounding of d).
+ * Accuracy |error| <= half a step d of the group, plus what rounding the scale costs; symmetric
+ *          4 bit: up to d at the end of the range opposite to the extreme (docs/formats.md).
  * Threads  panels of 16 rows are independent: a caller may split n at multiples of 16.
  * Returns  EK_OK; EK_E_ARG; EK_E_NOMEM when out_bytes is too small; EK_E_FORMAT for a value that is
  *          not finite or does not fit (q formats, f16). Out is unspecified after EK_E_FORMAT.

@@ -44,7 +44,7 @@ EK_API ek_status ek_linear_work_bytes(const struct ek_weights *w, size_t m, cons
  *          m <= 8 the same bits per token as m = 1. Concurrent calls need their own work and y.
  * Accuracy F32: |error| <= 2^-23 (k + 4) sum |w||x|. I8: that of rounding x to d = max|x| / 127
  *          per group (or token), |error| <= sum |w| d / 2, besides; docs/numerics.md has figures.
- *          A NaN or infinity in x makes the outputs of its token NaN.
+ *          A NaN or infinity in x makes the outputs of its token NaN; with F32, NaN or infinite.
  * Returns  EK_OK; EK_E_ARG for a null, zero, misaligned or contradictory argument; EK_E_FORMAT
  *          when w->layout is not its format's; EK_E_NOMEM for too little work; EK_E_UNSUPPORTED
  *          when t has no kernel; EK_E_OVERFLOW. On error y is untouched.

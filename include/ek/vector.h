@@ -41,7 +41,9 @@ EK_API ek_status ek_layernorm(const struct ek_kernels *t, const ek_pool *pool, c
  * y[i] = f(x[i]), times u[i] where u is given: the gated product of an MLP.
  *
  * Shapes   x, u, y: [n]; u may be NULL. y may be x or u.
- * Accuracy docs/numerics.md: exp 2 ulp, sigmoid and tanh 3, SiLU and GELU in units of |x|.
+ * Accuracy in units of 2^-23 |f|: exp 1, sigmoid and tanh 2, SiLU 3, GELU 6 (erf) and 6 + 2 |u|
+ *          (tanh, u the argument of its sigmoid); results near 2^-126 may be flushed to 0. See
+ *          docs/numerics.md.
  */
 EK_API ek_status ek_act(const struct ek_kernels *t, const ek_pool *pool, enum ek_act_kind kind,
                         const float *x, const float *u, float *y, size_t n);
