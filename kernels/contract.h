@@ -27,10 +27,10 @@
 #define EK_UNROLL
 #define EK_NO_UNROLL
 #elif defined(__clang__)
-#define EK_UNROLL _Pragma("unroll")
+#define EK_UNROLL    _Pragma("unroll")
 #define EK_NO_UNROLL _Pragma("nounroll")
 #else
-#define EK_UNROLL _Pragma("GCC unroll 16")
+#define EK_UNROLL    _Pragma("GCC unroll 16")
 #define EK_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 

@@ -119,13 +119,14 @@ static int start_pools(const struct bench_options *o, const struct topology *t,
 /* Roofs first: which way to read is best decides what every other row is held against. */
 static int time_rows(const struct bench_options *o, struct bench_report *out)
 {
-    struct row_list   *list                     = &out->state->list;
-    struct gbench_row *timed                    = calloc(list->count, sizeof *timed);
-    struct roofs       roofs[BENCH_THREADS_MAX] = {{{0}}};
-    size_t             first                    = 0; /* row that is no roof */
-    out->state->timed                           = timed;
-    out->rows                                   = calloc(list->count, sizeof *out->rows);
-    out->count                                  = list->count;
+    struct row_list   *list  = &out->state->list;
+    struct gbench_row *timed = calloc(list->count, sizeof *timed);
+    struct roofs       roofs[BENCH_THREADS_MAX];
+    size_t             first = 0; /* row that is no roof */
+    memset(roofs, 0, sizeof roofs);
+    out->state->timed = timed;
+    out->rows         = calloc(list->count, sizeof *out->rows);
+    out->count        = list->count;
     if (!timed || !out->rows) {
         fputs("ek bench: out of memory\n", stderr);
         return -1;

@@ -45,7 +45,8 @@ static const struct ek_kernel **slots(struct ek_kernels *t, enum ek_op op)
 {
     switch (op) {
 #define EK_OP(op, text, act)                                                                       \
-    case EK_OP_##op: return t->op;
+    case EK_OP_##op:                                                                               \
+        return t->op;
 #include "ek/ops.def"
 #undef EK_OP
     case EK_OP_COUNT: break;

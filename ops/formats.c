@@ -19,7 +19,7 @@ static const struct ek_fmt_info infos[EK_FMT_COUNT] = {
             .group  = group_,                                                                      \
             .block  = (group_) * (groups_),                                                        \
             .head   = head_,                                                                       \
-            .zero   = EK_FMT_##kind_ == EK_FMT_SYM ? 1u << ((bits_) - 1) : 0},
+            .zero   = EK_FMT_##kind_ == EK_FMT_SYM ? 1u << ((bits_)-1) : 0},
 #include "ek/formats.def"
 #undef EK_FMT
 };
@@ -63,7 +63,7 @@ ek_status ek_weights_bytes(enum ek_fmt fmt, size_t n, size_t k, size_t *bytes, s
     const struct ek_fmt_info *f = ek_fmt_info(fmt);
     if (!f || !n || !k || !bytes) return EK_E_ARG;
     if (k > SIZE_MAX / 256 || n > SIZE_MAX - EK_PANEL_ROWS) return EK_E_OVERFLOW;
-    const struct ek_geometry g = geometry(f);
+    const struct ek_geometry g        = geometry(f);
     const int                is_float = f->kind == EK_FMT_FLOAT;
 
     const size_t panel = is_float ? k * f->bits / 8 : ek_panel_bytes(&g, ek_padded_k(fmt, k));
@@ -157,9 +157,9 @@ static void load_block(const struct place *p, struct row_block *b)
 {
     const size_t groups = p->cols / p->g.group;
     for (size_t c = 0; c < p->cols; c++)
-        b->q[c] = (uint8_t)ek_code_get(
-            p->g.bits, p->codes + ek_code_bytes(&p->g, c / p->g.group * p->g.group), p->row,
-            c % p->g.group);
+        b->q[c] = (uint8_t)ek_code_get(p->g.bits,
+                                       p->codes + ek_code_bytes(&p->g, c / p->g.group * p->g.group),
+                                       p->row, c % p->g.group);
     for (size_t g = 0; g < groups && p->g.kind == EK_FMT_SYM; g++) b->d[g] = *half_at(p, g);
     if (p->g.kind == EK_FMT_SYM) return;
     b->d[0] = *half_at(p, 0), b->m[0] = *half_at(p, 1);
@@ -173,11 +173,11 @@ static void load_block(const struct place *p, struct row_block *b)
 static struct place place_of(const struct ek_fmt_info *f, uint8_t *data, size_t kp, size_t row,
                              size_t col)
 {
-    struct place p = {.g = geometry(f), .row = row % EK_PANEL_ROWS};
+    struct place p     = {.g = geometry(f), .row = row % EK_PANEL_ROWS};
     uint8_t     *panel = data + row / EK_PANEL_ROWS * ek_panel_bytes(&p.g, kp);
-    p.head  = panel + col / p.g.block * ek_block_bytes(&p.g);
-    p.codes = p.head + p.g.head;
-    p.cols  = kp - col < p.g.block ? kp - col : p.g.block;
+    p.head             = panel + col / p.g.block * ek_block_bytes(&p.g);
+    p.codes            = p.head + p.g.head;
+    p.cols             = kp - col < p.g.block ? kp - col : p.g.block;
     return p;
 }
 
@@ -196,7 +196,7 @@ static void round_sym(const float *x, size_t n, unsigned bits, struct row_block 
     for (size_t i = 0; i < n; i++)
         if (fabsf(x[i]) > fabsf(extreme)) extreme = x[i];
     const unsigned zero = 1u << (bits - 1);
-    const float    want = bits == 8 ? fabsf(extreme) / 127 : -extreme / (float)zero;
+    const float    want = bits == 8 ? fabsf(extreme) / 127 : 0.0f - extreme / (float)zero;
     b->d[g]             = ek_f16_from_f32(want);
     const float d = ek_f32_from_f16(b->d[g]), inv = d != 0 ? 1 / d : 0;
     for (size_t i = 0; i < n; i++)
@@ -238,9 +238,9 @@ static void round_super(const float *x, struct row_block *b)
     b->d[0] = ek_f16_from_f32(dmax / 63), b->m[0] = ek_f16_from_f32(mmax / 63);
     const float sd = ek_f32_from_f16(b->d[0]), sm = ek_f32_from_f16(b->m[0]);
     for (size_t g = 0; g < GROUPS_MAX; g++) {
-        b->sd[g]        = (uint8_t)clamp_code(sd != 0 ? d[g] / sd : 0, 63);
-        b->sm[g]        = (uint8_t)clamp_code(sm != 0 ? m[g] / sm : 0, 63);
-        const float dg  = sd * (float)b->sd[g], mg = sm * (float)b->sm[g];
+        b->sd[g]       = (uint8_t)clamp_code(sd != 0 ? d[g] / sd : 0, 63);
+        b->sm[g]       = (uint8_t)clamp_code(sm != 0 ? m[g] / sm : 0, 63);
+        const float dg = sd * (float)b->sd[g], mg = sm * (float)b->sm[g];
         const float inv = dg != 0 ? 1 / dg : 0;
         for (size_t i = 0; i < N; i++)
             b->q[g * N + i] = (uint8_t)clamp_code((x[g * N + i] + mg) * inv, 15);
@@ -306,7 +306,7 @@ ek_status ek_weights_quantize(enum ek_fmt fmt, const float *w, size_t n, size_t 
     const size_t kp = ek_padded_k(fmt, k);
     for (size_t r = 0; r < (n + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS * EK_PANEL_ROWS; r++)
         for (size_t c = 0; c < kp; c += f->block) {
-            const struct place p = place_of(f, out, kp, r, c);
+            const struct place p            = place_of(f, out, kp, r, c);
             float              x[BLOCK_MAX] = {0};
             for (size_t i = 0; i < p.cols; i++) {
                 x[i] = r < n && c + i < k ? w[r * k + c + i] : 0;

@@ -70,7 +70,7 @@ static void plan_buffers(struct plan *p, const struct ek_weights *w, const ek_po
     }
     p->slot_bytes = EK_GEMM_SCRATCH + GAP;
     p->slots      = min((w->n + GEMM_GRAIN - 1) / GEMM_GRAIN,
-                        pool && pool->threads > 1 ? pool->threads * GEMM_PER_THR : 1);
+                   pool && pool->threads > 1 ? pool->threads * GEMM_PER_THR : 1);
     p->scratch    = reserve(&p->total, p->slots, p->slot_bytes, over);
 }
 
@@ -87,20 +87,20 @@ static ek_status make_plan(struct plan *p, const struct ek_weights *w, size_t m,
 
     const int                is_float = f->kind == EK_FMT_FLOAT;
     const enum ek_activation act      = o ? o->activation : EK_ACTIVATION_AUTO;
-    *p = (struct plan){.f        = f,
-                       .k        = w->k,
-                       .use_gemm = m > EK_GEMV_MAX_M,
-                       .has_min  = f->kind == EK_FMT_MIN || f->kind == EK_FMT_SUPER,
-                       .chunk    = min(m, GEMM_TOKENS)};
+    *p                                = (struct plan){.f        = f,
+                                                      .k        = w->k,
+                                                      .use_gemm = m > EK_GEMV_MAX_M,
+                                                      .has_min  = f->kind == EK_FMT_MIN || f->kind == EK_FMT_SUPER,
+                                                      .chunk    = min(m, GEMM_TOKENS)};
     p->round     = act == EK_ACTIVATION_I8 || (act == EK_ACTIVATION_AUTO && !is_float);
     p->packed_i8 = p->round && !is_float;
     p->per_token = o && o->per_token;
     p->group     = is_float ? FLOAT_GROUP : f->group;
-    p->kp        = is_float ? (w->k + FLOAT_GROUP - 1) / FLOAT_GROUP * FLOAT_GROUP
-                            : ek_padded_k(w->fmt, w->k);
-    p->groups    = p->kp / p->group;
-    p->copy_x    = p->round || (!is_float && p->kp != w->k);
-    int over     = 0;
+    p->kp =
+        is_float ? (w->k + FLOAT_GROUP - 1) / FLOAT_GROUP * FLOAT_GROUP : ek_padded_k(w->fmt, w->k);
+    p->groups = p->kp / p->group;
+    p->copy_x = p->round || (!is_float && p->kp != w->k);
+    int over  = 0;
     plan_buffers(p, w, pool, &over);
     return over ? EK_E_OVERFLOW : EK_OK;
 }
@@ -132,16 +132,16 @@ static void *at(const struct call *c, size_t offset)
 
 static void quantize_rows(const struct call *c, size_t t0, size_t t1)
 {
-    const struct plan             *p = c->p;
-    const struct ek_quantize_args  a = {.x         = c->x,
-                                        .q         = at(c, p->xq),
-                                        .d         = at(c, p->xd),
-                                        .s         = at(c, p->xs),
-                                        .k         = p->k,
-                                        .kp        = p->kp,
-                                        .group     = p->group,
-                                        .ldx       = c->ldx,
-                                        .per_token = p->per_token};
+    const struct plan            *p = c->p;
+    const struct ek_quantize_args a = {.x         = c->x,
+                                       .q         = at(c, p->xq),
+                                       .d         = at(c, p->xd),
+                                       .s         = at(c, p->xs),
+                                       .k         = p->k,
+                                       .kp        = p->kp,
+                                       .group     = p->group,
+                                       .ldx       = c->ldx,
+                                       .per_token = p->per_token};
     c->t->quantize[EK_FMT_f32]->fn.quantize(&a, t0, t1);
 }
 
@@ -177,8 +177,8 @@ static void sum_rows(const struct call *c, const float *x, size_t ldx)
 /* Tokens [6 b, 6 e): everything between x and the tiles gemm reads. */
 static void prepare_tiles(void *task, size_t b, size_t e)
 {
-    const struct call *c = task;
-    const struct plan *p = c->p;
+    const struct call *c  = task;
+    const struct plan *p  = c->p;
     const size_t       t0 = b * EK_TILE, t1 = min(e * EK_TILE, c->m);
     if (p->round) quantize_rows(c, t0, t1);
     if (p->packed_i8) {
@@ -198,8 +198,8 @@ static void run_gemm(void *task, size_t b, size_t e)
     const struct plan *p     = c->p;
     const size_t       pairs = (c->w->n + GEMM_GRAIN - 1) / GEMM_GRAIN;
     for (size_t s = b; s < e; s++) {
-        const size_t r0 = pairs * s / p->slots * GEMM_GRAIN;
-        const size_t r1 = min(pairs * (s + 1) / p->slots * GEMM_GRAIN, c->w->n);
+        const size_t r0      = pairs * s / p->slots * GEMM_GRAIN;
+        const size_t r1      = min(pairs * (s + 1) / p->slots * GEMM_GRAIN, c->w->n);
         void        *scratch = at(c, p->scratch + s * p->slot_bytes);
         if (p->packed_i8) {
             const struct ek_gemm_i8_args a = {.w         = c->w->data,
@@ -229,9 +229,9 @@ static void run_gemm(void *task, size_t b, size_t e)
 }
 
 struct gemv_task {
-    ek_gemv_fn          *fn;
-    ek_gemv_i8_fn       *fn_i8;
-    struct ek_gemv_args  a;
+    ek_gemv_fn            *fn;
+    ek_gemv_i8_fn         *fn_i8;
+    struct ek_gemv_args    a;
     struct ek_gemv_i8_args i8;
 };
 
@@ -281,8 +281,8 @@ static void call_gemv(struct call *c, const ek_pool *pool)
 
 static int has_kernels(const struct ek_kernels *t, const struct plan *p, enum ek_fmt fmt)
 {
-    const struct ek_kernel *const *slot = p->packed_i8 ? (p->use_gemm ? t->gemm_i8 : t->gemv_i8)
-                                                       : (p->use_gemm ? t->gemm : t->gemv);
+    const struct ek_kernel *const *slot =
+        p->packed_i8 ? (p->use_gemm ? t->gemm_i8 : t->gemv_i8) : (p->use_gemm ? t->gemm : t->gemv);
     return slot[fmt] && (!p->round || t->quantize[EK_FMT_f32]);
 }
 

@@ -35,9 +35,9 @@ static double yarn_dim(const struct ek_rope_config *c, double rot, double turns)
 
 static double yarn(const struct ek_rope_config *c, double rot, double i, double freq)
 {
-    const double lo0  = floor(yarn_dim(c, rot, or_default(c->beta_fast, 32)));
-    const double hi0  = ceil(yarn_dim(c, rot, or_default(c->beta_slow, 1)));
-    const double lo   = lo0 > 0 ? lo0 : 0, hi1 = hi0 < rot - 1 ? hi0 : rot - 1;
+    const double lo0 = floor(yarn_dim(c, rot, or_default(c->beta_fast, 32)));
+    const double hi0 = ceil(yarn_dim(c, rot, or_default(c->beta_slow, 1)));
+    const double lo = lo0 > 0 ? lo0 : 0, hi1 = hi0 < rot - 1 ? hi0 : rot - 1;
     const double hi   = hi1 == lo ? hi1 + 0.001 : hi1;
     const double ramp = clamp01((i - lo) / (hi - lo)); /* 0: keep, 1: interpolate */
     return freq * (1 - ramp) + freq / c->factor * ramp;

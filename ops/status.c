@@ -5,7 +5,7 @@
 #include "ek/version.h"
 
 #define TEXT_(x) #x
-#define TEXT(x) TEXT_(x)
+#define TEXT(x)  TEXT_(x)
 
 const char *ek_status_text(ek_status s)
 {

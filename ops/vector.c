@@ -26,7 +26,7 @@ static ek_status check_shape(size_t rows, size_t cols)
 /* Every op ends alike: run the table's kernel over items with its arguments. */
 #define DEFINE_RUN(op)                                                                             \
     struct op##_task {                                                                             \
-        ek_##op##_fn               *fn;                                                            \
+        ek_##op##_fn                *fn;                                                           \
         const struct ek_##op##_args *a;                                                            \
     };                                                                                             \
     static void op##_range(void *task, size_t begin, size_t end)                                   \
@@ -110,7 +110,7 @@ ek_status ek_rope(const struct ek_kernels *t, const ek_pool *pool, const struct 
     size_t          rows;
     const ek_status s = check_shape(tokens, a->heads);
     if (s) return s;
-    rows = tokens * a->heads;
+    rows              = tokens * a->heads;
     const ek_status r = check_shape(rows, a->dim);
     return r ? r : rope_run(t, pool, a, rows, 8);
 }
@@ -139,9 +139,8 @@ ek_status ek_topk(const struct ek_kernels *t, const ek_pool *pool, const float *
 ek_status ek_quantize(const struct ek_kernels *t, const ek_pool *pool,
                       const struct ek_quantize_args *a, size_t rows)
 {
-    if (!table_sound(t, pool) || !a || !a->x || !a->q || !a->d || !a->s || !a->k ||
-        a->ldx < a->k || (a->group != 32 && a->group != 64 && a->group != 128) ||
-        a->kp % a->group || a->kp < a->k)
+    if (!table_sound(t, pool) || !a || !a->x || !a->q || !a->d || !a->s || !a->k || a->ldx < a->k ||
+        (a->group != 32 && a->group != 64 && a->group != 128) || a->kp % a->group || a->kp < a->k)
         return EK_E_ARG;
     const ek_status s = check_shape(rows, a->ldx > a->kp ? a->ldx : a->kp);
     return s ? s : quantize_run(t, pool, a, rows, 4);

@@ -272,8 +272,9 @@ static int report(const struct bench_report *r, const struct arguments *a, const
         bad |= slower < 0 || (a->fails && slower > 0);
     }
     if (r->over)
-        fprintf(stderr, "ek bench: %zu row%s above 105 %% of the roof: bytes are miscounted, or "
-                        "cold rows ran from cache\n",
+        fprintf(stderr,
+                "ek bench: %zu row%s above 105 %% of the roof: bytes are miscounted, or "
+                "cold rows ran from cache\n",
                 r->over, r->over == 1 ? "" : "s");
     return bad || r->over ? EXIT_RUN : EXIT_OK;
 }

@@ -12,10 +12,10 @@
 #include <string.h>
 
 /* Why k is not the chosen one; "" if it is. */
-static const char *reason(const struct ek_kernel *k, const struct ek_kernel *chosen, uint64_t hardware,
-                          uint64_t cpu)
+static const char *reason(const struct ek_kernel *k, const struct ek_kernel *chosen,
+                          uint64_t hardware, uint64_t cpu)
 {
-    static char  text[128];
+    static char    text[128];
     const uint64_t lacks = k->needs & ~hardware;
     if (k == chosen) return "";
     if (!lacks)
@@ -95,7 +95,8 @@ static void print_kernels(uint64_t hardware, uint64_t cpu)
             const struct ek_kernel *other = ek_kernel_at(j);
             if (other->op != k->op || other->fmt != k->fmt || other == best) continue;
             label_of(other, label, sizeof label);
-            printf("  %-10s %-7s   not %s: %s\n", "", "", label, reason(other, best, hardware, cpu));
+            printf("  %-10s %-7s   not %s: %s\n", "", "", label,
+                   reason(other, best, hardware, cpu));
         }
     }
 }
@@ -135,21 +136,21 @@ static json_t *kernels_json(uint64_t hardware, uint64_t cpu)
     for (size_t i = 0; i < ek_kernel_count(); i++) {
         const struct ek_kernel *k    = ek_kernel_at(i);
         const struct ek_kernel *best = chosen_for(cpu, k);
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:s}", "name", k->name, "op",
-                            ek_op_info(k->op)->name, "format", ek_fmt_info(k->fmt)->name, "isa",
-                            k->isa, "variant", k->variant, "priority", k->prio, "chosen", k == best,
-                            "reason", reason(k, best, hardware, cpu)));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:s}", "name",
+                                              k->name, "op", ek_op_info(k->op)->name, "format",
+                                              ek_fmt_info(k->fmt)->name, "isa", k->isa, "variant",
+                                              k->variant, "priority", k->prio, "chosen", k == best,
+                                              "reason", reason(k, best, hardware, cpu)));
     }
     return list;
 }
 
 static int print_json(const struct topology *t, uint64_t hardware, uint64_t cpu)
 {
-    json_t *root = json_pack("{s:s, s:o, s:o, s:o, s:o}", "version", ek_version(), "machine",
-                             machine_json(t), "features", features_json(hardware), "features_used",
-                             features_json(cpu), "kernels", kernels_json(hardware, cpu));
-    const int bad = !root || json_dumpf(root, stdout, JSON_INDENT(2));
+    json_t   *root = json_pack("{s:s, s:o, s:o, s:o, s:o}", "version", ek_version(), "machine",
+                               machine_json(t), "features", features_json(hardware), "features_used",
+                               features_json(cpu), "kernels", kernels_json(hardware, cpu));
+    const int bad  = !root || json_dumpf(root, stdout, JSON_INDENT(2));
     if (!bad) putchar('\n');
     json_decref(root);
     return bad ? EXIT_RUN : EXIT_OK;

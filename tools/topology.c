@@ -63,7 +63,8 @@ double cgroup_quota(const char *root)
     double least = 0;
     while (f && fgets(line, sizeof line, f)) { /* id:controllers:/group */
         line[strcspn(line, "\n")] = '\0';
-        char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : 0;
+        char *controllers         = strchr(line, ':'),
+             *group               = controllers ? strchr(controllers + 1, ':') : 0;
         if (!group) continue;
         *group++ = '\0', controllers++;
         double r = 0;
@@ -92,16 +93,16 @@ static void read_caches(struct topology *t, hwloc_topology_t h)
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         const int n = hwloc_get_nbobjs_by_type(h, types[i]);
         if (n <= 0) continue;
-        const hwloc_obj_t                     o = hwloc_get_obj_by_type(h, types[i], 0);
+        const hwloc_obj_t                      o = hwloc_get_obj_by_type(h, types[i], 0);
         const struct hwloc_cache_attr_s *const a = &o->attr->cache;
-        t->caches[t->cache_count++] = (struct cache){
-            .level     = a->depth,
-            .type      = a->type == HWLOC_OBJ_CACHE_DATA          ? 'd'
-                         : a->type == HWLOC_OBJ_CACHE_INSTRUCTION ? 'i'
-                                                                  : 'u',
-            .bytes     = (size_t)a->size,
-            .count     = (size_t)n,
-            .shared_by = (size_t)hwloc_bitmap_weight(o->cpuset)};
+        t->caches[t->cache_count++] =
+            (struct cache){.level     = a->depth,
+                           .type      = a->type == HWLOC_OBJ_CACHE_DATA          ? 'd'
+                                        : a->type == HWLOC_OBJ_CACHE_INSTRUCTION ? 'i'
+                                                                                 : 'u',
+                           .bytes     = (size_t)a->size,
+                           .count     = (size_t)n,
+                           .shared_by = (size_t)hwloc_bitmap_weight(o->cpuset)};
     }
 }
 
@@ -160,11 +161,11 @@ int topology_read(struct topology *t, const char *root, const char *xml)
         if (!errno) errno = EINVAL;
         return -1;
     }
-    *t = (struct topology){.packages   = count_of(h, HWLOC_OBJ_PACKAGE),
-                           .numa_nodes = count_of(h, HWLOC_OBJ_NUMANODE),
-                           .cores      = count_of(h, HWLOC_OBJ_CORE),
-                           .pus        = count_of(h, HWLOC_OBJ_PU),
-                           .quota      = cgroup_quota(root)};
+    *t                        = (struct topology){.packages   = count_of(h, HWLOC_OBJ_PACKAGE),
+                                                  .numa_nodes = count_of(h, HWLOC_OBJ_NUMANODE),
+                                                  .cores      = count_of(h, HWLOC_OBJ_CORE),
+                                                  .pus        = count_of(h, HWLOC_OBJ_PU),
+                                                  .quota      = cgroup_quota(root)};
     const hwloc_obj_t package = hwloc_get_obj_by_type(h, HWLOC_OBJ_PACKAGE, 0);
     const char       *model   = package ? hwloc_obj_get_info_by_name(package, "CPUModel") : NULL;
     snprintf(t->model, sizeof t->model, "%s", model ? model : "unknown");

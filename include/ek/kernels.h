@@ -26,13 +26,13 @@ extern "C" {
 #endif
 
 enum {
-    EK_GEMV_MAX_M   = 8,   /* rows of x that gemv and gemv_i8 take                       */
-    EK_TILE         = 6,   /* tokens of one tile of gemm's activations                   */
-    EK_GEMM_KB_F32  = 256, /* columns of a K block of gemm                               */
-    EK_GEMM_KB_I8   = 1024, /* columns of a K block of gemm_i8                            */
-    EK_GEMM_SCRATCH = 40960, /* bytes: a block of unpacked weights, its scales and minima  */
-    EK_READ_BLOCK   = 4096, /* bytes of one item of read                                 */
-    EK_PEAK_LANE_OPS = 768, /* multiply-adds (f32) or 4-wide dot products (i8) per step  */
+    EK_GEMV_MAX_M    = 8,     /* rows of x that gemv and gemv_i8 take                       */
+    EK_TILE          = 6,     /* tokens of one tile of gemm's activations                   */
+    EK_GEMM_KB_F32   = 256,   /* columns of a K block of gemm                               */
+    EK_GEMM_KB_I8    = 1024,  /* columns of a K block of gemm_i8                            */
+    EK_GEMM_SCRATCH  = 40960, /* bytes: a block of unpacked weights, its scales and minima  */
+    EK_READ_BLOCK    = 4096,  /* bytes of one item of read                                 */
+    EK_PEAK_LANE_OPS = 768,   /* multiply-adds (f32) or 4-wide dot products (i8) per step  */
 };
 
 /**
@@ -73,9 +73,9 @@ typedef void ek_gemv_i8_fn(const struct ek_gemv_i8_args *a, size_t begin, size_t
  * zero. Up to about 512 tokens at a time keep a K block in the second level of cache. scratch belongs to one call at a time: calls that run at once need one each.
  */
 struct ek_gemm_args {
-    const void  *w;    /* [n][k] in the kernel's format                                         */
-    const float *x;    /* tiled f32, ek_tile_f32_bytes                                          */
-    float       *y;    /* [m][ldy] f32; columns begin..end are written                          */
+    const void  *w; /* [n][k] in the kernel's format                                         */
+    const float *x; /* tiled f32, ek_tile_f32_bytes                                          */
+    float       *y; /* [m][ldy] f32; columns begin..end are written                          */
     size_t       n, k, m, ldy;
     void        *scratch; /* EK_GEMM_SCRATCH bytes, 64-byte aligned                          */
 };
@@ -103,12 +103,12 @@ typedef void ek_gemm_i8_fn(const struct ek_gemm_i8_args *a, size_t begin, size_t
  * infinity gives d = NaN, q = 0, so that the product is NaN. Items: rows. Exact on every ISA.
  */
 struct ek_quantize_args {
-    const float *x;         /* [rows][ldx] f32                                                  */
-    int8_t      *q;         /* [rows][kp]                                                       */
-    float       *d;         /* [rows][kp / group]                                               */
-    int32_t     *s;         /* [rows][kp / group]                                               */
-    size_t       k, kp;     /* columns of x; padded columns, a multiple of group                */
-    size_t       group;     /* 32, 64 or 128                                                    */
+    const float *x;     /* [rows][ldx] f32                                                  */
+    int8_t      *q;     /* [rows][kp]                                                       */
+    float       *d;     /* [rows][kp / group]                                               */
+    int32_t     *s;     /* [rows][kp / group]                                               */
+    size_t       k, kp; /* columns of x; padded columns, a multiple of group                */
+    size_t       group; /* 32, 64 or 128                                                    */
     size_t       ldx;
     int          per_token; /* 1: one scale for the whole row, repeated for each group          */
 };
@@ -126,9 +126,9 @@ typedef void ek_rmsnorm_fn(const struct ek_rmsnorm_args *a, size_t begin, size_t
 
 /** y = (x - mean) * g / sqrt(var + eps) + b, each row. g, b NULL: 1, 0. y may be x. Items: rows. */
 struct ek_layernorm_args {
-    const float *x;    /* [rows][cols] f32       */
+    const float *x;     /* [rows][cols] f32       */
     const float *g, *b; /* [cols] f32            */
-    float       *y;    /* [rows][cols] f32       */
+    float       *y;     /* [rows][cols] f32       */
     size_t       cols;
     float        eps;
 };
@@ -176,12 +176,12 @@ typedef void ek_add_fn(const struct ek_add_args *a, size_t begin, size_t end);
  * copied. Items: rows = tokens * heads, row r belongs to token r / heads.
  */
 struct ek_rope_args {
-    const float   *x;        /* [tokens][heads][dim] f32                                        */
-    float         *y;        /* the same shape; may be x                                        */
+    const float   *x;         /* [tokens][heads][dim] f32                                        */
+    float         *y;         /* the same shape; may be x                                        */
     const float   *cos, *sin; /* [positions][rot / 2] f32, ek_rope_table                        */
-    const int32_t *pos;      /* [tokens] rows of the tables                                     */
+    const int32_t *pos;       /* [tokens] rows of the tables                                     */
     size_t         heads, dim;
-    size_t         rot;      /* even, <= dim                                                    */
+    size_t         rot; /* even, <= dim                                                    */
     int            interleaved;
 };
 typedef void ek_rope_fn(const struct ek_rope_args *a, size_t begin, size_t end);
@@ -201,7 +201,7 @@ struct ek_topk_args {
     uint32_t    *index; /* [rows][k]                     */
     float       *value; /* [rows][k]                     */
     size_t       cols;
-    size_t       k;     /* 1..cols                       */
+    size_t       k; /* 1..cols                       */
 };
 typedef void ek_topk_fn(const struct ek_topk_args *a, size_t begin, size_t end);
 

@@ -78,12 +78,12 @@ enum ek_rope_scaling { EK_ROPE_PLAIN, EK_ROPE_LINEAR, EK_ROPE_LLAMA3, EK_ROPE_YA
 struct ek_rope_config {
     size_t               struct_size; /* bytes; sizeof(struct ek_rope_config)                 */
     enum ek_rope_scaling scaling;
-    double               theta;       /* base, > 0                                            */
-    double               factor;      /* LINEAR, LLAMA3, YARN: >= 1                           */
-    double               original_context; /* LLAMA3, YARN: original_max_position_embeddings  */
-    double               low_freq, high_freq; /* LLAMA3: low_freq_factor 1, high_freq_factor 4 */
+    double               theta;  /* base, > 0                                            */
+    double               factor; /* LINEAR, LLAMA3, YARN: >= 1                           */
+    double               original_context;     /* LLAMA3, YARN: original_max_position_embeddings  */
+    double               low_freq, high_freq;  /* LLAMA3: low_freq_factor 1, high_freq_factor 4 */
     double               beta_fast, beta_slow; /* YARN: 32, 1                                 */
-    double               attention_factor; /* YARN: 0 = 0.1 ln(factor) + 1                    */
+    double               attention_factor;     /* YARN: 0 = 0.1 ln(factor) + 1                    */
 };
 
 /**

@@ -6,7 +6,7 @@
 
 typedef const int8_t *xq; /* broadcast from memory */
 typedef const int8_t *x6;
-EK_INLINE xq x_load(const int8_t *x)
+EK_INLINE xq          x_load(const int8_t *x)
 {
     return x;
 }

@@ -22,9 +22,9 @@ EK_INLINE vi dot8_signed(vi acc, vi w, vi x)
 }
 #define DOT4(acc, w, x, lane) dot4_pairs(acc, w, x_lane(x, lane))
 #define DOT8(acc, w, x, lane) dot8_signed(acc, w, x_lane(x, lane))
-#define DOT8_ZERO 0
-#define DOT4_NARROW 1
-#define DOT4_WIDE 0
+#define DOT8_ZERO             0
+#define DOT4_NARROW           1
+#define DOT4_WIDE             0
 EK_INLINE vi codes8_ready(vi w) /* code - 128 in two's complement */
 {
     return _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80));

@@ -2,7 +2,7 @@
 /* kernels/avx2/gemv_rows.c - GEMV over row-major f32, f16, bf16. */
 #include "kernels/avx2/simd.h"
 
-#define FN(fmt) EK_KERNEL_SYM(gemv, fmt, avx2, )
+#define FN(fmt)    EK_KERNEL_SYM(gemv, fmt, avx2, )
 #define ROWS_OF(m) ((m) == 8 ? 1 : (m) == 4 ? 2 : 4)
-#define AHEAD 1024
+#define AHEAD      1024
 #include "kernels/template/gemv_rows.h"

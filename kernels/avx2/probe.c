@@ -3,5 +3,5 @@
 #include "kernels/avx2/simd.h"
 
 #define READ(variant) EK_KERNEL_SYM(read, f32, avx2, variant)
-#define PEAK() EK_KERNEL_SYM(peak, f32, avx2, )
+#define PEAK()        EK_KERNEL_SYM(peak, f32, avx2, )
 #include "kernels/template/probe.h"

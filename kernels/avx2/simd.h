@@ -45,8 +45,8 @@ EK_INLINE vf swap_middle(vf a) /* quarters 0 2 1 3 */
 EK_INLINE void v_load2(const float *p, vf *even, vf *odd) /* 2 VL numbers, dealt in turn */
 {
     const vf a = _mm256_loadu_ps(p), b = _mm256_loadu_ps(p + 8);
-    *even      = swap_middle(_mm256_shuffle_ps(a, b, 0x88));
-    *odd       = swap_middle(_mm256_shuffle_ps(a, b, 0xDD));
+    *even = swap_middle(_mm256_shuffle_ps(a, b, 0x88));
+    *odd  = swap_middle(_mm256_shuffle_ps(a, b, 0xDD));
 }
 EK_INLINE void v_store2(float *p, vf even, vf odd)
 {
@@ -202,8 +202,7 @@ EK_INLINE vf i_to_float(vi a)
 }
 EK_INLINE void i_store_i8(int8_t *p, vi a) /* VL lanes in [-128, 127] */
 {
-    const __m128i w =
-        _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    const __m128i w = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
     _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi16(w, w));
 }
 

@@ -18,15 +18,15 @@ EK_INLINE vi dot_sum(vi acc) /* of 16-bit pairs */
 EK_INLINE vi dot8_signed(vi acc, vi w, vi x)
 {
     const __mmask64 negative = _mm512_movepi8_mask(w);
-    const vi signed_x = _mm512_mask_sub_epi8(x, negative, _mm512_setzero_si512(), x);
-    const vi pairs    = _mm512_maddubs_epi16(_mm512_abs_epi8(w), signed_x);
+    const vi        signed_x = _mm512_mask_sub_epi8(x, negative, _mm512_setzero_si512(), x);
+    const vi        pairs    = _mm512_maddubs_epi16(_mm512_abs_epi8(w), signed_x);
     return _mm512_add_epi32(acc, dot_sum(pairs));
 }
 #define DOT4(acc, w, x, lane) dot4_pairs(acc, w, x_lane(x, lane))
 #define DOT8(acc, w, x, lane) dot8_signed(acc, w, x_lane(x, lane))
-#define DOT8_ZERO 0
-#define DOT4_NARROW 1
-#define DOT4_WIDE 0
+#define DOT8_ZERO             0
+#define DOT4_NARROW           1
+#define DOT4_WIDE             0
 EK_INLINE vi codes8_ready(vi w) /* code - 128 in two's complement */
 {
     return _mm512_xor_si512(w, _mm512_set1_epi8((char)0x80));

@@ -6,10 +6,10 @@
 #include "kernels/avx512/dot.h"
 
 #define DOT4(acc, w, x, lane) _mm512_dpbusd_epi32(acc, w, x_lane(x, lane))
-#define DOT8 DOT4
-#define DOT8_ZERO 128
-#define DOT4_NARROW 0
-#define DOT4_WIDE 1
+#define DOT8                  DOT4
+#define DOT8_ZERO             128
+#define DOT4_NARROW           0
+#define DOT4_WIDE             1
 EK_INLINE vi dot_sum(vi acc)
 {
     return acc;
@@ -26,5 +26,5 @@ EK_INLINE vi dot_in_place(vi acc, vi w, vi x)
     return acc;
 }
 #define DOT4_TOKEN(acc, w, x, t) dot_in_place(acc, w, x_lane(x, t))
-#define DOT8_TOKEN DOT4_TOKEN
+#define DOT8_TOKEN               DOT4_TOKEN
 #endif

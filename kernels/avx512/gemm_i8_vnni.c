@@ -3,6 +3,6 @@
  * twelve float sums in registers. */
 #include "kernels/avx512/dot_vnni.h"
 
-#define FN(fmt) EK_KERNEL_SYM(gemm_i8, fmt, avx512, _vnni)
+#define FN(fmt)    EK_KERNEL_SYM(gemm_i8, fmt, avx512, _vnni)
 #define SET_PANELS 2
 #include "kernels/template/gemm_i8.h"

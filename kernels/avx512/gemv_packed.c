@@ -2,7 +2,7 @@
 /* kernels/avx512/gemv_packed.c - packed GEMV, float activations. */
 #include "kernels/avx512/decode.h"
 
-#define FN(fmt) EK_KERNEL_SYM(gemv, fmt, avx512, )
+#define FN(fmt)      EK_KERNEL_SYM(gemv, fmt, avx512, )
 #define PANELS_OF(m) ((m) == 8 ? 1 : 2)
-#define AHEAD 1152
+#define AHEAD        1152
 #include "kernels/template/gemv_packed.h"

@@ -3,7 +3,7 @@
  * multiplied by FMA: vdpbf16ps runs at a quarter of that rate here and rounds x to 8 bits. */
 #include "kernels/avx512/simd.h"
 
-#define FN(fmt) EK_KERNEL_SYM(gemv, fmt, avx512, )
+#define FN(fmt)    EK_KERNEL_SYM(gemv, fmt, avx512, )
 #define ROWS_OF(m) ((m) == 8 ? 2 : 4)
-#define AHEAD 1024
+#define AHEAD      1024
 #include "kernels/template/gemv_rows.h"

@@ -38,15 +38,15 @@ EK_INLINE void v_load2(const float *p, vf *even, vf *odd) /* 2 VL numbers, dealt
 {
     const vi e = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
     const vf a = _mm512_loadu_ps(p), b = _mm512_loadu_ps(p + 16);
-    *even      = _mm512_permutex2var_ps(a, e, b);
-    *odd       = _mm512_permutex2var_ps(a, _mm512_add_epi32(e, _mm512_set1_epi32(1)), b);
+    *even = _mm512_permutex2var_ps(a, e, b);
+    *odd  = _mm512_permutex2var_ps(a, _mm512_add_epi32(e, _mm512_set1_epi32(1)), b);
 }
 EK_INLINE void v_store2(float *p, vf even, vf odd)
 {
     const vi lo = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     _mm512_storeu_ps(p, _mm512_permutex2var_ps(even, lo, odd));
-    _mm512_storeu_ps(p + 16, _mm512_permutex2var_ps(
-                                 even, _mm512_add_epi32(lo, _mm512_set1_epi32(8)), odd));
+    _mm512_storeu_ps(p + 16,
+                     _mm512_permutex2var_ps(even, _mm512_add_epi32(lo, _mm512_set1_epi32(8)), odd));
 }
 
 EK_INLINE vf v_add(vf a, vf b)

@@ -26,8 +26,8 @@ EK_INLINE vi nibbles_high(vi w)
     return vreinterpretq_s32_u8(vshrq_n_u8(vreinterpretq_u8_s32(w), 4));
 }
 #define HIGH_IN_PLACE(w) nibbles_high(w) /* never used: shifting costs no more than masking */
-#define DOT4_WIDE 0
-#define DOT4_NARROW 0
+#define DOT4_WIDE        0
+#define DOT4_NARROW      0
 EK_INLINE vi dot_sum(vi acc)
 {
     return acc;

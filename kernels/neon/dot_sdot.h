@@ -5,10 +5,10 @@
 #define EK_NEON_DOT_SDOT_H
 #include "kernels/neon/dot.h"
 
-#define BYTES(w) vreinterpretq_s8_s32(w)
+#define BYTES(w)              vreinterpretq_s8_s32(w)
 #define DOT4(acc, w, x, lane) vdotq_laneq_s32(acc, BYTES(w), x, lane)
-#define DOT8 DOT4
-#define DOT8_ZERO 0
+#define DOT8                  DOT4
+#define DOT8_ZERO             0
 EK_INLINE vi codes8_ready(vi w) /* code - 128 in two's complement */
 {
     return vreinterpretq_s32_s8(flip_top_bit(w));

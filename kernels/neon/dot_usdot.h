@@ -4,10 +4,10 @@
 #define EK_NEON_DOT_USDOT_H
 #include "kernels/neon/dot.h"
 
-#define BYTES(w) vreinterpretq_u8_s32(w)
+#define BYTES(w)              vreinterpretq_u8_s32(w)
 #define DOT4(acc, w, x, lane) vusdotq_laneq_s32(acc, BYTES(w), x, lane)
-#define DOT8 DOT4
-#define DOT8_ZERO 128
+#define DOT8                  DOT4
+#define DOT8_ZERO             128
 EK_INLINE vi codes8_ready(vi w)
 {
     return w;

@@ -5,36 +5,36 @@
 #define EK_NEON_DOT_WIDEN_H
 #include "kernels/neon/dot.h"
 
-EK_INLINE vi dot_four(vi acc, vi w, int8x8_t x) /* x: the four activations, twice */
+EK_INLINE vi dot_four(vi acc, vi w, int8x16_t x) /* x: the four activations, four times */
 {
     const int8x16_t b  = vreinterpretq_s8_s32(w);
-    const int16x8_t lo = vmull_s8(vget_low_s8(b), x), hi = vmull_s8(vget_high_s8(b), x);
+    const int16x8_t lo = vmull_s8(vget_low_s8(b), vget_low_s8(x)), hi = vmull_high_s8(b, x);
     return vpadalq_s16(acc, vpaddq_s16(lo, hi));
 }
-EK_INLINE int8x8_t twice(int8x16_t x, const int lane)
+EK_INLINE int8x16_t repeated(int8x16_t x, const int lane)
 {
     const int32x4_t v = vreinterpretq_s32_s8(x);
-    return vreinterpret_s8_s32(lane == 0   ? vdup_laneq_s32(v, 0)
-                               : lane == 1 ? vdup_laneq_s32(v, 1)
-                               : lane == 2 ? vdup_laneq_s32(v, 2)
-                                           : vdup_laneq_s32(v, 3));
+    return vreinterpretq_s8_s32(lane == 0   ? vdupq_laneq_s32(v, 0)
+                                : lane == 1 ? vdupq_laneq_s32(v, 1)
+                                : lane == 2 ? vdupq_laneq_s32(v, 2)
+                                            : vdupq_laneq_s32(v, 3));
 }
-#define DOT4(acc, w, x, lane) dot_four(acc, w, twice(x, lane))
-#define DOT8 DOT4
-#define DOT8_ZERO 0
+#define DOT4(acc, w, x, lane) dot_four(acc, w, repeated(x, lane))
+#define DOT8                  DOT4
+#define DOT8_ZERO             0
 EK_INLINE vi codes8_ready(vi w) /* code - 128 in two's complement */
 {
     return vreinterpretq_s32_s8(flip_top_bit(w));
 }
-EK_INLINE int8x8_t token_twice(x6 x, const int t)
+EK_INLINE int8x16_t token_repeated(x6 x, const int t)
 {
-    return t < 4 ? twice(x.a, t) : twice(vcombine_s8(x.b, x.b), t - 4);
+    return t < 4 ? repeated(x.a, t) : repeated(vcombine_s8(x.b, x.b), t - 4);
 }
-#define DOT4_TOKEN(acc, w, x, t) dot_four(acc, w, token_twice(x, t))
-#define DOT8_TOKEN DOT4_TOKEN
+#define DOT4_TOKEN(acc, w, x, t) dot_four(acc, w, token_repeated(x, t))
+#define DOT8_TOKEN               DOT4_TOKEN
 
 EK_INLINE vi dot_in_place(vi acc, vi w, vi x)
 {
-    return dot_four(acc, w, vget_low_s8(vreinterpretq_s8_s32(x)));
+    return dot_four(acc, w, vreinterpretq_s8_s32(x));
 }
 #endif

@@ -3,6 +3,6 @@
  * registers. */
 #include "kernels/neon/dot_widen.h"
 
-#define FN(fmt) EK_KERNEL_SYM(gemm_i8, fmt, neon, )
+#define FN(fmt)    EK_KERNEL_SYM(gemm_i8, fmt, neon, )
 #define SET_PANELS 1
 #include "kernels/template/gemm_i8.h"

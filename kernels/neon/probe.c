@@ -3,5 +3,5 @@
 #include "kernels/neon/simd.h"
 
 #define READ(variant) EK_KERNEL_SYM(read, f32, neon, variant)
-#define PEAK() EK_KERNEL_SYM(peak, f32, neon, )
+#define PEAK()        EK_KERNEL_SYM(peak, f32, neon, )
 #include "kernels/template/probe.h"

@@ -11,7 +11,7 @@ static size_t min(size_t a, size_t b)
 static size_t tile_at(size_t block, size_t k, size_t m, size_t c, size_t t, size_t *width)
 {
     const size_t kb = c / block * block, tiles = (m + EK_TILE - 1) / EK_TILE;
-    *width          = min(block, k - kb);
+    *width = min(block, k - kb);
     return kb * tiles * EK_TILE + t / EK_TILE * EK_TILE * *width;
 }
 static double x_f32(const struct ek_gemm_args *a, size_t t, size_t c)
@@ -72,7 +72,7 @@ static void gemm_i8_packed(const struct ek_geometry *f, const struct ek_gemm_i8_
         for (size_t r = begin; r < end; r++) {
             double sum = 0;
             for (size_t c = 0; c < a->k; c += f->group) {
-                const struct scalar_group g = scalar_group_at(f, a->w, a->k, r, c);
+                const struct scalar_group g   = scalar_group_at(f, a->w, a->k, r, c);
                 int32_t                   dot = 0, total = 0;
                 for (size_t i = 0; i < f->group; i++) {
                     const int x = x_i8(a, t, c + i);

@@ -42,8 +42,8 @@ static void gemv_i8_packed(const struct ek_geometry *f, const struct ek_gemv_i8_
         for (size_t r = begin; r < end; r++) {
             double sum = 0;
             for (size_t j = 0; j < groups; j++) {
-                const struct scalar_group g = scalar_group_at(f, a->w, a->k, r, j * f->group);
-                const int8_t             *x = a->xq + t * a->k + j * f->group;
+                const struct scalar_group g   = scalar_group_at(f, a->w, a->k, r, j * f->group);
+                const int8_t             *x   = a->xq + t * a->k + j * f->group;
                 int32_t                   dot = 0, total = 0;
                 for (size_t i = 0; i < f->group; i++)
                     dot += scalar_code(f, &g, i) * x[i], total += x[i];

@@ -13,7 +13,8 @@ void EK_KERNEL_SYM(read, f32, scalar, )(const struct ek_read_args *a, size_t beg
 }
 
 #define PEAK(op)                                                                                   \
-    void EK_KERNEL_SYM(op, f32, scalar, )(const struct ek_##op##_args *a, size_t begin, size_t end) \
+    void EK_KERNEL_SYM(op, f32, scalar, )(const struct ek_##op##_args *a, size_t begin,            \
+                                          size_t end)                                              \
     {                                                                                              \
         for (size_t i = begin; i < end; i++) a->out[i] = (float)(a->iters * (1 + i % 7));          \
     }

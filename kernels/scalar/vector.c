@@ -24,7 +24,7 @@ void EK_KERNEL_SYM(quantize, f32, scalar, )(const struct ek_quantize_args *a, si
             const float inv  = live ? 127.0f / amax : 0.0f;
             int32_t     sum  = 0;
             for (size_t c = c0; c < c1; c++) {
-                const int q           = live && c < a->k ? (int)rintf(x[c] * inv) : 0;
+                const int q         = live && c < a->k ? (int)rintf(x[c] * inv) : 0;
                 a->q[r * a->kp + c] = (int8_t)q;
                 sum += q;
             }
@@ -116,7 +116,8 @@ void EK_KERNEL_SYM(rope, f32, scalar, )(const struct ek_rope_args *a, size_t beg
         const float *x = a->x + r * a->dim;
         float       *y = a->y + r * a->dim;
         for (size_t i = 0; i < half; i++) {
-            const size_t ia = a->interleaved ? 2 * i : i, ib = a->interleaved ? 2 * i + 1 : i + half;
+            const size_t ia = a->interleaved ? 2 * i : i,
+                         ib = a->interleaved ? 2 * i + 1 : i + half;
             const double c = (double)a->cos[p + i], s = (double)a->sin[p + i];
             const double va = (double)x[ia], vb = (double)x[ib];
             y[ia] = (float)(va * c - vb * s);

@@ -40,9 +40,10 @@ EK_INLINE void floats_block(enum ek_fmt fmt, const struct set32 *s, size_t row, 
             EK_UNROLL
             for (size_t i = 0; i < VL; i++) {
                 const size_t r = row + v * VL + i;
-                square[i]      = r < s->rows ? load_some(fmt, (const uint8_t *)s->a->w + r * s->row_bytes,
-                                                         col + c, n)
-                                             : v_set(0.0f);
+                square[i] =
+                    r < s->rows
+                        ? load_some(fmt, (const uint8_t *)s->a->w + r * s->row_bytes, col + c, n)
+                        : v_set(0.0f);
             }
             v_transpose(square);
             for (size_t i = 0; i < n; i++) v_store(out + ((c + i) * RV + v) * VL, square[i]);
@@ -60,8 +61,9 @@ EK_INLINE void decode_group(const struct ek_geometry *f, const uint8_t *codes, v
     for (size_t c = 0; c < f->group; c += 32 / f->bits, codes += 64) {
         const vi q = decode_ready(f, i_load(codes));
         if (f->bits == 4) {
-            PUT(DECODE4, 0) PUT(DECODE4, 1) PUT(DECODE4, 2) PUT(DECODE4, 3)
-            PUT(DECODE4, 4) PUT(DECODE4, 5) PUT(DECODE4, 6) PUT(DECODE4, 7)
+            PUT(DECODE4, 0)
+            PUT(DECODE4, 1) PUT(DECODE4, 2) PUT(DECODE4, 3) PUT(DECODE4, 4) PUT(DECODE4, 5)
+                PUT(DECODE4, 6) PUT(DECODE4, 7)
         } else {
             PUT(DECODE8, 0) PUT(DECODE8, 1) PUT(DECODE8, 2) PUT(DECODE8, 3)
         }
@@ -69,8 +71,8 @@ EK_INLINE void decode_group(const struct ek_geometry *f, const uint8_t *codes, v
 #undef PUT
 }
 
-EK_INLINE void decode_panel(const struct ek_geometry *f, const struct set32 *s, size_t panel, size_t p,
-                            size_t col, size_t width)
+EK_INLINE void decode_panel(const struct ek_geometry *f, const struct set32 *s, size_t panel,
+                            size_t p, size_t col, size_t width)
 {
     const uint8_t *w   = (const uint8_t *)s->a->w + panel * s->row_bytes;
     float         *out = (float *)(void *)s->mem.weights;
@@ -162,8 +164,8 @@ EK_INLINE struct feeder next_block(const struct ek_geometry *f, const struct set
                        s->tiles);
 }
 
-EK_INLINE void set_block(enum ek_fmt fmt, const struct ek_geometry *f, const struct set32 *s, size_t row,
-                         size_t kb, size_t begin, size_t end)
+EK_INLINE void set_block(enum ek_fmt fmt, const struct ek_geometry *f, const struct set32 *s,
+                         size_t row, size_t kb, size_t begin, size_t end)
 {
     const struct ek_gemm_args *a      = s->a;
     const size_t               width  = a->k - kb < EK_GEMM_KB_F32 ? a->k - kb : EK_GEMM_KB_F32;
@@ -185,8 +187,8 @@ EK_INLINE void set_block(enum ek_fmt fmt, const struct ek_geometry *f, const str
 
 /* K blocks outside, rows inside: the activations of a K block stay in the second level of cache, every
  * weight is read once, and y, touched once a K block, carries the sums. */
-EK_INLINE void gemm_range(enum ek_fmt fmt, const struct ek_geometry *f, const struct ek_gemm_args *a,
-                          size_t begin, size_t end)
+EK_INLINE void gemm_range(enum ek_fmt fmt, const struct ek_geometry *f,
+                          const struct ek_gemm_args *a, size_t begin, size_t end)
 {
     const int          is_float = f->kind == EK_FMT_FLOAT;
     const size_t       panels   = (a->n + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS;

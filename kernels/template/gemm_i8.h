@@ -45,10 +45,10 @@ EK_INLINE void unpack_group(const struct ek_geometry *f, const uint8_t *codes, u
 }
 
 /* Columns [col, col + width) of panel `panel` into place p of the set. */
-EK_INLINE void unpack_panel(const struct ek_geometry *f, const struct set8 *s, size_t panel, size_t p,
-                            size_t col, size_t width)
+EK_INLINE void unpack_panel(const struct ek_geometry *f, const struct set8 *s, size_t panel,
+                            size_t p, size_t col, size_t width)
 {
-    const uint8_t     *w  = (const uint8_t *)s->a->w + panel * s->panel_bytes;
+    const uint8_t     *w      = (const uint8_t *)s->a->w + panel * s->panel_bytes;
     struct super_bytes sb[NV] = {{i_set(0), i_set(0)}};
     for (size_t c = 0; c < width; c += f->group) {
         const size_t   g = c / f->group, j = (col + c) % f->block / f->group;
@@ -100,7 +100,8 @@ EK_INLINE void dot_columns(unsigned bits, const uint8_t *w, const int8_t *x, siz
     for (; w != end; w += 2 * RV * VECTOR_WEIGHTS, x += 8 * T) {
         const x6        a = x6_load(x), b = x6_load(x + 4 * T);
         const int8x16_t a4 = vcombine_s8(a.b, a.b), b4 = vcombine_s8(b.b, b.b);
-#define ZIP(which, p, q) vreinterpretq_s8_s32(which(vreinterpretq_s32_s8(p), vreinterpretq_s32_s8(q)))
+#define ZIP(which, p, q)                                                                           \
+    vreinterpretq_s8_s32(which(vreinterpretq_s32_s8(p), vreinterpretq_s32_s8(q)))
         const int8x16_t xv[T / 2] = {ZIP(vzip1q_s32, a.a, b.a), ZIP(vzip2q_s32, a.a, b.a),
                                      ZIP(vzip1q_s32, a4, b4)};
 #undef ZIP
@@ -148,10 +149,10 @@ EK_INLINE void dot_columns(unsigned bits, const uint8_t *w, const int8_t *x, siz
             for (size_t k = 0; k < 2; k++) {
                 xv[k] = x6_load(x + 4 * k * T);
                 EK_UNROLL
-                for (size_t r = 0; r < RV; r++) wv[k][r] = i_load(w + (k * RV + r) * VECTOR_WEIGHTS);
+                for (size_t r = 0; r < RV; r++)
+                    wv[k][r] = i_load(w + (k * RV + r) * VECTOR_WEIGHTS);
             }
-            DOT_TOKENS(0) DOT_TOKENS(1)
-            w += 2 * RV * VECTOR_WEIGHTS, x += 8 * T;
+            DOT_TOKENS(0) DOT_TOKENS(1) w += 2 * RV * VECTOR_WEIGHTS, x += 8 * T;
         }
     } while (w != end);
 }
@@ -169,8 +170,9 @@ EK_INLINE int has_bias(const struct ek_geometry *f)
 }
 
 /* f32 sums of group g, or of a run of 32 of its columns, the first or a later one. */
-EK_INLINE void add_group(const struct ek_geometry *f, int per_token, const struct tiles8 *t, size_t g,
-                         const float *d, const int32_t *s, int first, vi sum[RV][T], vf acc[RV][T])
+EK_INLINE void add_group(const struct ek_geometry *f, int per_token, const struct tiles8 *t,
+                         size_t g, const float *d, const int32_t *s, int first, vi sum[RV][T],
+                         vf acc[RV][T])
 {
     const float *scales = t->scales + g * RV * VL, *minima = t->minima + g * RV * VL;
     EK_UNROLL
@@ -211,8 +213,7 @@ EK_INLINE void tile_sums(const struct ek_geometry *f, int per_token, const struc
         for (size_t i = 0; i < T; i++) {
             EK_UNROLL
             for (size_t r = 0; r < RV; r++)
-                sum[r][i] =
-                    has_bias(f) && !is_narrow(f) ? dot_start(&s[g * T + i]) : i_set(0);
+                sum[r][i] = has_bias(f) && !is_narrow(f) ? dot_start(&s[g * T + i]) : i_set(0);
         }
         dot_columns(f->bits, t->w + c * RV * VL, x + c * T, run, sum);
         add_group(f, per_token, t, g, d, s, first, sum, acc);
@@ -222,7 +223,8 @@ EK_INLINE void tile_sums(const struct ek_geometry *f, int per_token, const struc
         const vf k = v_set(per_token && token_scale && i < real ? token_scale[i] : 1.0f);
         EK_UNROLL
         for (size_t r = 0; r < RV; r++)
-            if (i < real) store_out(&t->out, token + i, r, per_token ? v_mul(acc[r][i], k) : acc[r][i]);
+            if (i < real)
+                store_out(&t->out, token + i, r, per_token ? v_mul(acc[r][i], k) : acc[r][i]);
     }
 }
 

@@ -36,8 +36,8 @@ struct sums8 {
 #define STEP4(u)                                                                                   \
     EK_UNROLL                                                                                      \
     for (size_t p = 0; p < P; p++) {                                                               \
-        if (fetch) prefetch(ahead + p * stride + (u) * 64);                                        \
-        const vi q   = i_load(w + p * stride + (u) * 64);                                          \
+        if (fetch) prefetch(ahead + p * stride + (u)*64);                                          \
+        const vi q   = i_load(w + p * stride + (u)*64);                                            \
         const vi low = nibbles_low(q), high = in_place ? HIGH_IN_PLACE(q) : nibbles_high(q);       \
         EK_UNROLL                                                                                  \
         for (size_t t = 0; t < M; t++) {                                                           \
@@ -52,8 +52,8 @@ struct sums8 {
 #define STEP8(u)                                                                                   \
     EK_UNROLL                                                                                      \
     for (size_t p = 0; p < P; p++) {                                                               \
-        if (fetch) prefetch(ahead + p * stride + (u) * 64);                                        \
-        const vi q = codes8_ready(i_load(w + p * stride + (u) * 64));                              \
+        if (fetch) prefetch(ahead + p * stride + (u)*64);                                          \
+        const vi q = codes8_ready(i_load(w + p * stride + (u)*64));                                \
         EK_UNROLL                                                                                  \
         for (size_t t = 0; t < M; t++)                                                             \
             s->sum[p][t] = DOT8(s->sum[p][t], q, x[t][(u) / 4], (u) % 4);                          \
@@ -66,7 +66,8 @@ EK_INLINE void dot32(unsigned bits, size_t P, size_t M, int in_place, int fetch,
 {
     xq x[M_MAX][2];
     EK_UNROLL
-    for (size_t t = 0; t < M; t++) x[t][0] = x_load(xp[t] + col), x[t][1] = x_load(xp[t] + col + 16);
+    for (size_t t = 0; t < M; t++)
+        x[t][0] = x_load(xp[t] + col), x[t][1] = x_load(xp[t] + col + 16);
     if (bits == 4) {
         STEP4(1) STEP4(0) STEP4(3) STEP4(2)
     } else {
@@ -117,8 +118,8 @@ EK_INLINE void dot_group(const struct ek_geometry *f, size_t P, size_t M, int fe
 EK_INLINE void panel_set(const struct ek_geometry *f, const struct io8 *io, size_t P, size_t M,
                          size_t panel, size_t begin, size_t end)
 {
-    const size_t   stride = io->panel_bytes;
-    const uint8_t *w      = io->w + panel * stride;
+    const size_t   stride      = io->panel_bytes;
+    const uint8_t *w           = io->w + panel * stride;
     const size_t   block_bytes = ek_block_bytes(f), group_bytes = ek_code_bytes(f, f->group);
     vf             acc[NV][P_MAX][M_MAX];
     EK_UNROLL
@@ -139,7 +140,8 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io8 *io, size
             struct super_bytes sb[P_MAX] = {{i_set(0), i_set(0)}};
             EK_UNROLL
             for (size_t p = 0; v == 0 && p < P; p++)
-                for (size_t line = 0; line < f->head; line += 64) prefetch(ahead + p * stride + line);
+                for (size_t line = 0; line < f->head; line += 64)
+                    prefetch(ahead + p * stride + line);
             for (size_t j = 0; j < groups; j++) {
                 const size_t g = col / f->group + j, at = offset + f->head + j * group_bytes;
                 vi           total[P_MAX][M_MAX];
@@ -154,8 +156,8 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io8 *io, size
                         const vf d   = v_mul(scale, v_set(io->xd[t][g]));
                         acc[v][p][t] = v_fma(d, i_to_float(total[p][t]), acc[v][p][t]);
                         if (f->kind != EK_FMT_SYM)
-                            acc[v][p][t] = v_fma(
-                                minimum, v_set(io->xd[t][g] * (float)io->xs[t][g]), acc[v][p][t]);
+                            acc[v][p][t] = v_fma(minimum, v_set(io->xd[t][g] * (float)io->xs[t][g]),
+                                                 acc[v][p][t]);
                     }
                 }
             }
@@ -167,7 +169,8 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io8 *io, size
         for (size_t p = 0; p < P; p++) {
             EK_UNROLL
             for (size_t t = 0; t < M; t++)
-                store_rows(io->y[t], acc[v][p][t], (panel + p) * EK_PANEL_ROWS + v * VL, begin, end);
+                store_rows(io->y[t], acc[v][p][t], (panel + p) * EK_PANEL_ROWS + v * VL, begin,
+                           end);
         }
     }
 }
@@ -175,10 +178,8 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io8 *io, size
 EK_INLINE void range8(const struct ek_geometry *f, const struct ek_gemv_i8_args *a, size_t M,
                       size_t begin, size_t end)
 {
-    struct io8 io = {.w           = a->w,
-                     .k           = a->k,
-                     .groups      = a->k / f->group,
-                     .panel_bytes = ek_panel_bytes(f, a->k)};
+    struct io8 io = {
+        .w = a->w, .k = a->k, .groups = a->k / f->group, .panel_bytes = ek_panel_bytes(f, a->k)};
     for (size_t t = 0; t < M; t++) {
         const size_t token = t < a->m ? t : a->m - 1;
         io.xq[t] = a->xq + token * a->k, io.y[t] = a->y + token * a->ldy;

@@ -31,17 +31,18 @@ struct io32 {
     }
 
 /* Units u of P panels, `stride` bytes apart; columns from col on. */
-EK_INLINE void add_unit(const struct ek_geometry *f, size_t P, size_t M, int fetch, const uint8_t *w,
-                        const uint8_t *ahead, size_t stride, const struct io32 *io, size_t col,
-                        vf sums[P_MAX][M_MAX][2])
+EK_INLINE void add_unit(const struct ek_geometry *f, size_t P, size_t M, int fetch,
+                        const uint8_t *w, const uint8_t *ahead, size_t stride,
+                        const struct io32 *io, size_t col, vf sums[P_MAX][M_MAX][2])
 {
     EK_UNROLL
     for (size_t p = 0; p < P; p++) {
         if (fetch) prefetch(ahead + p * stride);
         const vi q = decode_ready(f, i_load(w + p * stride));
         if (f->bits == 4) {
-            COLUMN(DECODE4, 0) COLUMN(DECODE4, 1) COLUMN(DECODE4, 2) COLUMN(DECODE4, 3)
-            COLUMN(DECODE4, 4) COLUMN(DECODE4, 5) COLUMN(DECODE4, 6) COLUMN(DECODE4, 7)
+            COLUMN(DECODE4, 0)
+            COLUMN(DECODE4, 1) COLUMN(DECODE4, 2) COLUMN(DECODE4, 3) COLUMN(DECODE4, 4)
+                COLUMN(DECODE4, 5) COLUMN(DECODE4, 6) COLUMN(DECODE4, 7)
         } else {
             COLUMN(DECODE8, 0) COLUMN(DECODE8, 1) COLUMN(DECODE8, 2) COLUMN(DECODE8, 3)
         }
@@ -52,7 +53,7 @@ EK_INLINE void add_unit(const struct ek_geometry *f, size_t P, size_t M, int fet
 EK_INLINE void panel_set(const struct ek_geometry *f, const struct io32 *io, size_t P, size_t M,
                          size_t panel, size_t begin, size_t end)
 {
-    const size_t   stride      = io->panel_bytes, unit = 32 / f->bits;
+    const size_t   stride = io->panel_bytes, unit = 32 / f->bits;
     const uint8_t *w           = io->w + panel * stride;
     const size_t   block_bytes = ek_block_bytes(f), group_bytes = ek_code_bytes(f, f->group);
     vf             acc[NV][P_MAX][M_MAX];
@@ -74,7 +75,8 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io32 *io, siz
             struct super_bytes sb[P_MAX] = {{i_set(0), i_set(0)}};
             EK_UNROLL
             for (size_t p = 0; v == 0 && p < P; p++)
-                for (size_t line = 0; line < f->head; line += 64) prefetch(ahead + p * stride + line);
+                for (size_t line = 0; line < f->head; line += 64)
+                    prefetch(ahead + p * stride + line);
             for (size_t j = 0; j < groups; j++) {
                 const size_t c0 = col + j * f->group, g = c0 / f->group;
                 const size_t at = offset + f->head + j * group_bytes;
@@ -82,8 +84,7 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io32 *io, siz
                 EK_UNROLL
                 for (size_t p = 0; p < P; p++) {
                     EK_UNROLL
-                    for (size_t t = 0; t < M; t++)
-                        sums[p][t][0] = sums[p][t][1] = v_set(0.0f);
+                    for (size_t t = 0; t < M; t++) sums[p][t][0] = sums[p][t][1] = v_set(0.0f);
                 }
                 for (size_t c = 0; c < f->group; c += unit) {
                     const size_t u = at + c / unit * 64;
@@ -111,7 +112,8 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io32 *io, siz
         for (size_t p = 0; p < P; p++) {
             EK_UNROLL
             for (size_t t = 0; t < M; t++)
-                store_rows(io->y[t], acc[v][p][t], (panel + p) * EK_PANEL_ROWS + v * VL, begin, end);
+                store_rows(io->y[t], acc[v][p][t], (panel + p) * EK_PANEL_ROWS + v * VL, begin,
+                           end);
         }
     }
 }

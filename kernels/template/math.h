@@ -9,14 +9,14 @@
 /* x = n ln 2 + r with |r| <= ln 2 / 2; gives n and e^r - 1. NaN stays NaN. */
 EK_INLINE vf expm1_reduced(vf x, vf *n)
 {
-    *n         = v_round(v_mul(x, v_set(0x1.715476p+0f)));        /* log2 e */
-    vf       r = v_fnma(*n, v_set(0x1.62e4p-1f), x);              /* ln 2, 16 bits: exact product */
-    r          = v_fnma(*n, v_set(0x1.7f7d1cp-20f), r);           /* and the rest of it */
-    vf       p = v_set(0x1.6d98dep-10f);
-    p          = v_fma(p, r, v_set(0x1.1227e4p-7f));
-    p          = v_fma(p, r, v_set(0x1.555488p-5f));
-    p          = v_fma(p, r, v_set(0x1.5554b0p-3f));
-    p          = v_fma(p, r, v_set(0.5f));
+    *n   = v_round(v_mul(x, v_set(0x1.715476p+0f))); /* log2 e */
+    vf r = v_fnma(*n, v_set(0x1.62e4p-1f), x);       /* ln 2, 16 bits: exact product */
+    r    = v_fnma(*n, v_set(0x1.7f7d1cp-20f), r);    /* and the rest of it */
+    vf p = v_set(0x1.6d98dep-10f);
+    p    = v_fma(p, r, v_set(0x1.1227e4p-7f));
+    p    = v_fma(p, r, v_set(0x1.555488p-5f));
+    p    = v_fma(p, r, v_set(0x1.5554b0p-3f));
+    p    = v_fma(p, r, v_set(0.5f));
     return v_fma(v_mul(r, r), p, r);
 }
 
@@ -62,19 +62,19 @@ EK_INLINE vf v_gelu_tanh(vf x)
  * two parts, as its rounding alone would cost 50 ulp at the far end. */
 EK_INLINE vf v_gelu_erf(vf x)
 {
-    static const float q[] = {-0.05583472671829212f, 0.2679785775673225f,  -0.4506060693688335f,
-                              0.23271189561513556f,  0.008076105102710906f, 0.18575096652035086f,
-                              0.24835749398035917f,  0.2813795182399384f,  0.28219081129327916f,
+    static const float q[] = {-0.05583472671829212f,  0.2679785775673225f,   -0.4506060693688335f,
+                              0.23271189561513556f,   0.008076105102710906f, 0.18575096652035086f,
+                              0.24835749398035917f,   0.2813795182399384f,   0.28219081129327916f,
                               -4.606373304228558e-06f};
-    const vf one = v_set(1.0f), half = v_set(0.5f);
-    const vf a  = v_min(v_set(14.5f), v_abs(x));
-    const vf t  = v_div(one, v_fma(a, v_set(0.35355339059f), one));
-    vf       p  = v_set(q[0]);
+    const vf           one = v_set(1.0f), half = v_set(0.5f);
+    const vf           a = v_min(v_set(14.5f), v_abs(x));
+    const vf           t = v_div(one, v_fma(a, v_set(0.35355339059f), one));
+    vf                 p = v_set(q[0]);
     EK_UNROLL
     for (int i = 1; i < 10; i++) p = v_fma(p, t, v_set(q[i]));
     const vf sq = v_mul(a, a), lo = v_fma(a, a, v_sub(v_set(0.0f), sq));
-    const vf e  = v_exp(v_mul(v_set(-0.5f), sq));
-    const vf c  = v_mul(v_mul(half, p), v_fnma(v_mul(half, lo), e, e)); /* erfc(z) / 2 */
+    const vf e = v_exp(v_mul(v_set(-0.5f), sq));
+    const vf c = v_mul(v_mul(half, p), v_fnma(v_mul(half, lo), e, e)); /* erfc(z) / 2 */
     return v_mul(x, v_where_gt(x, v_set(0.0f), v_sub(one, c), c));
 }
 #endif

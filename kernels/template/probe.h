@@ -27,7 +27,8 @@ EK_INLINE void read_streams(const struct ek_read_args *a, size_t begin, size_t e
                 for (size_t j = 0; j < STEP; j++) {
                     const char *l = q + 64 * (odd_first ? ODD_FIRST(j) : j);
                     EK_UNROLL
-                    for (size_t b = 0; b < 64; b += sizeof(vi)) sum[s] = i_add(sum[s], i_load(l + b));
+                    for (size_t b = 0; b < 64; b += sizeof(vi))
+                        sum[s] = i_add(sum[s], i_load(l + b));
                     __asm__ volatile("" ::: "memory"); /* the order is the point */
                 }
             }

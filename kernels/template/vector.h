@@ -6,7 +6,7 @@
 /* Runs STEP(v, n) over columns [0, cols): v whole vectors at offset c, n = VL, then the tail. A lane
  * is computed alike in both, so results do not depend on where a range was cut. */
 #define FOR_VECTORS(c, n, begin, end)                                                              \
-    for (size_t c = (begin), n; c < (end) && (n = (end) - c < VL ? (end) - c : VL, 1); c += n)
+    for (size_t c = (begin), n; c < (end) && (n = (end)-c < VL ? (end)-c : VL, 1); c += n)
 
 EK_INLINE vf load_at(const float *p, size_t n)
 {
@@ -25,7 +25,7 @@ EK_INLINE void store_at(float *p, vf v, size_t n)
 /* Largest |x| as float bits; at or past infinity's bits when something is not finite. */
 EK_INLINE int abs_max_bits(const float *x, size_t n)
 {
-    vi m = i_set(0);
+    vi m                      = i_set(0);
     FOR_VECTORS(c, w, 0, n) m = i_max(m, v_abs_bits(load_at(x + c, w)));
     return i_hmax(m);
 }
@@ -125,8 +125,8 @@ EK_INLINE float sum_of(const float *x, size_t n)
 void FN(rmsnorm)(const struct ek_rmsnorm_args *a, size_t begin, size_t end)
 {
     for (size_t r = begin; r < end; r++) {
-        const float *x = a->x + r * a->cols;
-        float       *y = a->y + r * a->cols;
+        const float *x  = a->x + r * a->cols;
+        float       *y  = a->y + r * a->cols;
         const float  ms = sum_squares(x, a->cols, 0.0f) / (float)a->cols;
         const vf     k  = v_set(1.0f / __builtin_sqrtf(ms + a->eps));
         FOR_VECTORS(c, w, 0, a->cols)
@@ -349,8 +349,7 @@ void FN(topk)(const struct ek_topk_args *a, size_t begin, size_t end)
                 continue;
             }
             for (size_t stop = c + VL < a->cols ? c + VL : a->cols; c < stop; c++)
-                if (x[c] > value[a->k - 1])
-                    topk_insert(value, index, &have, a->k, x[c], c);
+                if (x[c] > value[a->k - 1]) topk_insert(value, index, &have, a->k, x[c], c);
         }
     }
 }

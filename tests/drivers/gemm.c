@@ -51,11 +51,11 @@ static double *widen(const float *x, size_t n)
 
 static void setup_gemm(struct ek_case *c)
 {
-    const size_t              n = c->s.d[DIM_N], k = linear_k(c->fmt, &c->s), m = c->s.d[DIM_M];
-    double                   *mag;
-    const void               *w    = linear_weights(c, &mag);
-    const float              *x    = case_floats(c, m * c->s.d[DIM_K]);
-    float                    *tile = case_buffer(c, ek_tile_f32_bytes(k, m), ROLE_IN);
+    const size_t n = c->s.d[DIM_N], k = linear_k(c->fmt, &c->s), m = c->s.d[DIM_M];
+    double      *mag;
+    const void  *w    = linear_weights(c, &mag);
+    const float *x    = case_floats(c, m * c->s.d[DIM_K]);
+    float       *tile = case_buffer(c, ek_tile_f32_bytes(k, m), ROLE_IN);
     ek_tile_f32(x, c->s.d[DIM_K], c->s.d[DIM_K], k, m, 0, m, tile);
     c->a.gemm = (struct ek_gemm_args){.w       = w,
                                       .x       = tile,
