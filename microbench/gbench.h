@@ -16,8 +16,8 @@ struct gbench_row {
     void (*call)(void *ctx); /* the operation once */
     void  *ctx;
     double bytes, ops; /* of one call; 0: not counted */
-    /* Asked after every repetition, untimed: seconds that one call would take at the machine's limit
-     * as it is now. NULL: the row has no roof. */
+    /* Asked after every repetition, untimed: seconds that one call would take at the machine's
+     * limit as it is now. NULL: the row has no roof. */
     double (*roof)(void *ctx);
     const char *label; /* of the roof */
     /* results of gbench_run: nanoseconds per call, one sample per repetition, in order of size;
@@ -35,15 +35,15 @@ struct gbench_options {
     void *user;
 };
 
-/* Times all rows, their repetitions interleaved at random. 0, or -1 when nothing ran. Rows of several
- * calls may be written together. */
+/* Times all rows, their repetitions interleaved at random. 0, or -1 when nothing ran. Rows of
+ * several calls may be written together. */
 int gbench_run(struct gbench_row *rows, size_t count, const struct gbench_options *o);
 
 /* A key of the "context" object. */
 void gbench_context(const char *key, const char *value);
 
-/* Writes what gbench_run measured as Google Benchmark JSON, with the counters bytes_per_second, flops
- * and roofline_pct and the label. 0, or -1 when path cannot be written. */
+/* Writes what gbench_run measured as Google Benchmark JSON, with the counters bytes_per_second,
+ * flops and roofline_pct and the label. 0, or -1 when path cannot be written. */
 int gbench_write_json(const struct gbench_row *rows, size_t count, const char *path);
 
 #ifdef __cplusplus

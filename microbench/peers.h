@@ -14,8 +14,8 @@ int peer_supports(enum ek_op op, enum ek_fmt fmt, const struct ek_shape *s);
 double peer_bytes(enum ek_fmt fmt, const struct ek_shape *s);
 
 /* Operators with a copy of the weights each, as many as fit in rotate bytes and in what a run can
- * spare; at least one. Each has run on pool, the calling thread alone when that has one, and some of its
- * results were compared with a reference. NULL on failure. */
+ * spare; at least one. Each has run on pool, the calling thread alone when that has one, and some
+ * of its results were compared with a reference. NULL on failure. */
 struct peer *peer_make(enum ek_fmt fmt, const struct ek_shape *s, size_t rotate,
                        const struct threads *pool);
 void         peer_call(struct peer *p); /* once, with the next copy */

@@ -11,17 +11,17 @@
 #include <sys/mman.h>
 #include <xnnpack.h>
 
-/* f32 stands beside ours on f32 weights. qs8 stands beside 8-bit weights with 8-bit activations: it is
- * the nearest that XNNPACK has had all along, but does less, with one scale for all weights, one for
- * all activations, and results rounded to 8 bit. */
+/* f32 stands beside ours on f32 weights. qs8 stands beside 8-bit weights with 8-bit activations: it
+ * is the nearest that XNNPACK has had all along, but does less, with one scale for all weights, one
+ * for all activations, and results rounded to 8 bit. */
 
 enum {
     LARGEST_MIB = 64,  /* of one operator's weights: beyond, rows have no peer                   */
     COPIES_MIB  = 512, /* of all copies of one matrix: packing them takes XNNPACK about a second */
 };
 
-/* Copies of one matrix, shared by rows that differ in tokens or threads only. An operator is set up for
- * one row at a time: the next row that runs it does so anew, which takes tens of ns. */
+/* Copies of one matrix, shared by rows that differ in tokens or threads only. An operator is set up
+ * for one row at a time: the next row that runs it does so anew, which takes tens of ns. */
 struct copies {
     enum ek_fmt         fmt;
     size_t              n, k, count, rows; /* rows that use them */
@@ -61,7 +61,7 @@ const char *peer_description(void)
     return EK_PEER_DESCRIPTION;
 }
 
-/* ---- memory: huge pages for packed weights, as our own rows have them ------------------------------- */
+/* ---- memory: huge pages for packed weights, as our own rows have them ---- */
 
 static void *take(void *context, size_t size)
 {
@@ -94,7 +94,7 @@ static const struct xnn_allocator allocator = {.allocate           = take,
                                                .aligned_allocate   = take_aligned,
                                                .aligned_deallocate = drop};
 
-/* ---- numbers that need not be kept to be known again -------------------------------------------------- */
+/* ---- numbers that need not be kept to be known again ---- */
 
 /* [-127, 127]: a weight by its index, row * k + column, or with ACTIVATION added an activation. */
 #define ACTIVATION (UINT64_C(1) << 62)
@@ -120,7 +120,7 @@ static float result_scale(size_t k)
     return 74.0f * 74.0f / 40.0f * sqrtf((float)k);
 }
 
-/* ---- the two states of XNNPACK's interface -------------------------------------------------------------- */
+/* ---- the two states of XNNPACK's interface ---- */
 
 /* EK_XNNPACK_CACHES: how many caches creation takes. 0 is the interface of 2022; with caches, an
  * operator is told its shape by a call of its own. */
@@ -160,7 +160,7 @@ static int set_up(const struct peer *p, xnn_operator_t op)
 }
 #undef CACHES
 
-/* ---- copies of a matrix ----------------------------------------------------------------------------------- */
+/* ---- copies of a matrix ---- */
 
 static void drop_copies(struct copies *w)
 {
@@ -217,10 +217,10 @@ static void leave_copies(struct copies *w)
     drop_copies(w);
 }
 
-/* ---- correctness before timing ------------------------------------------------------------------------------ */
+/* ---- correctness before timing ---- */
 
-/* One result against the sum in double, exact for these integers: f32 to rounding, 8-bit to one step
- * either side, as a tie may go both ways. */
+/* One result against the sum in double, exact for these integers: f32 to rounding, 8-bit to one
+ * step either side, as a tie may go both ways. */
 static int right(const struct peer *p, size_t token, size_t row)
 {
     const size_t k = p->w->k, at = token * p->w->n + row;
@@ -250,7 +250,7 @@ static int runs(struct peer *p)
     return ok;
 }
 
-/* ---- peers ---------------------------------------------------------------------------------------------------- */
+/* ---- peers ---- */
 
 /* Every operator has run in peer_make: it will run again. */
 void peer_call(struct peer *p)

@@ -25,9 +25,10 @@ static const struct preset presets[] = {
 };
 enum { PRESETS = sizeof presets / sizeof *presets };
 
-/* ---- selection ---------------------------------------------------------------------------------------- */
+/* ---- selection ---- */
 
-/* Is this the kernel --isa asks for? "avx512" is the best row of that level, "avx512_vnni" that one. */
+/* Is this the kernel --isa asks for? "avx512" is the best row of that level, "avx512_vnni" that
+ * one. */
 static int isa_matches(const struct ek_kernel *k, const char *isa)
 {
     char full[64];
@@ -133,8 +134,8 @@ static int add_roofs(const struct bench_options *o, const struct ek_kernels *t,
     return 0;
 }
 
-/* A kernel's row and, beside it, that of a peer which can do the same: selected with ours or by its own
- * name. */
+/* A kernel's row and, beside it, that of a peer which can do the same: selected with ours or by its
+ * own name. */
 static int add_with_peer(struct row_list *list, const struct row *ours, const regex_t *filter)
 {
     const size_t before = list->count;
@@ -225,7 +226,7 @@ void rows_drop(struct row_list *list)
     free(list->rows);
 }
 
-/* ---- one call ------------------------------------------------------------------------------------------ */
+/* ---- one call ---- */
 
 double row_bytes(const struct row *r)
 {
@@ -279,7 +280,7 @@ double row_roof(void *row)
            calls;
 }
 
-/* ---- correctness before timing -------------------------------------------------------------------------- */
+/* ---- correctness before timing ---- */
 
 /* The reference computes a few stretches of items; where it wrote, the kernel must have written the
  * same, to rounding. */

@@ -45,7 +45,7 @@ int row_prepare(struct row *r, struct threads *pool, struct arena *arena);
 /* One timed call: the next copy of the weights when cold. */
 void row_call(void *row);
 
-/* Seconds that a call of row would take at the rate of its roof, measured now on the same threads. */
+/* Seconds that a call of row would take at the rate of its roof, measured now, on its threads. */
 double row_roof(void *row);
 
 double row_bytes(const struct row *r);

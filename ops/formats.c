@@ -92,7 +92,7 @@ float ek_f32_from_bf16(uint16_t h)
     return ek_bfloat_load(h);
 }
 
-/* ---- one row of one block, between its packed place and plain arrays --------------------------- */
+/* ---- one row of one block, between its packed place and plain arrays ---- */
 
 enum { BLOCK_MAX = 256, GROUPS_MAX = 8 };
 
@@ -181,7 +181,7 @@ static struct place place_of(const struct ek_fmt_info *f, uint8_t *data, size_t 
     return p;
 }
 
-/* ---- rounding floats to codes ------------------------------------------------------------------ */
+/* ---- rounding floats to codes ---- */
 
 static unsigned clamp_code(float v, unsigned max)
 {
@@ -320,7 +320,7 @@ ek_status ek_weights_quantize(enum ek_fmt fmt, const float *w, size_t n, size_t 
     return EK_OK;
 }
 
-/* ---- codes -------------------------------------------------------------------------------------- */
+/* ---- codes ---- */
 
 /* The arrays of codes for row r, columns from c on; SUPER has one d and m per block. */
 struct code_row {

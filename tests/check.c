@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/check.c - one kernel against the scalar row of its (op, format): on every shape of its driver
- * and every kind of data it must agree within the driver's bound, read and write nothing outside its
- * arguments and its range, and give the same bits however the range is split. */
+/* tests/check.c - one kernel against the scalar row of its (op, format): on every shape of its
+ * driver and every kind of data it must agree within the driver's bound, read and write nothing
+ * outside its arguments and its range, and give the same bits however the range is split. */
 #include "tests/check.h"
 
 #include "tests/driver.h"
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- faults inside kernels become failures --------------------------------------------------------- */
+/* ---- faults inside kernels become failures ---- */
 
 static sigjmp_buf            recover;
 static volatile sig_atomic_t armed;
@@ -46,7 +46,7 @@ static int run_guarded(const struct ek_driver *d, const struct ek_kernel *k, str
     return sig;
 }
 
-/* ---- images: copies of a case's outputs ------------------------------------------------------------ */
+/* ---- images: copies of a case's outputs ---- */
 
 static int is_output(const struct ek_buffer *b)
 {
@@ -70,7 +70,7 @@ static void save_outputs(const struct ek_case *c, unsigned char *image)
         }
 }
 
-/* ---- the tests of one case --------------------------------------------------------------------------- */
+/* ---- the tests of one case ---- */
 
 struct test {
     const struct ek_driver *d;
@@ -125,8 +125,8 @@ static int close_to_reference(struct test *t)
     return 0;
 }
 
-/* Three pieces, each alone on fresh outputs: what differs from fresh in two of them was written by a
- * piece that did not own it; put together they must be the whole run. */
+/* Three pieces, each alone on fresh outputs: what differs from fresh in two of them was written by
+ * a piece that did not own it; put together they must be the whole run. */
 static int pieces_fit(struct test *t)
 {
     const size_t   cut[4] = {0, t->items / 3, (2 * t->items + 1) / 3, t->items};

@@ -17,7 +17,7 @@ static void run8(enum ek_fmt fmt, const gemv8 *a, size_t begin, size_t end)
     if (begin < end) sound.gemv_i8[fmt]->fn.gemv_i8(a, begin, end);
 }
 
-/* ---- gemv_i8 ------------------------------------------------------------------------------------------ */
+/* ---- gemv_i8 ---- */
 
 static void wrong_zero_point(const gemv8 *a, size_t begin, size_t end)
 {
@@ -162,7 +162,7 @@ static void forgets_minima(const gemv8 *a, size_t begin, size_t end)
     free(s);
 }
 
-/* ---- other ops ------------------------------------------------------------------------------------------ */
+/* ---- other ops ---- */
 
 static void gemm_uses_stale_scratch(const struct ek_gemm_i8_args *a, size_t begin, size_t end)
 {

@@ -27,7 +27,7 @@ float ek_randf(uint64_t *state)
     return (float)((int32_t)(ek_rand(state) >> 40) - 0x800000) / 8388608.0f;
 }
 
-/* ---- guarded memory: [page][data ...][page], both outer pages inaccessible ------------------------- */
+/* ---- guarded memory: [page][data ...][page], both outer pages inaccessible ---- */
 
 static size_t page_size(void)
 {
@@ -65,7 +65,7 @@ static unsigned char *inner_of(void *p)
     return (unsigned char *)p - (uintptr_t)p % page;
 }
 
-/* ---- cases ------------------------------------------------------------------------------------------ */
+/* ---- cases ---- */
 
 void *case_buffer(struct ek_case *c, size_t bytes, enum ek_role role)
 {

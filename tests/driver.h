@@ -85,7 +85,7 @@ extern const struct ek_driver *const ek_drivers[EK_OP_COUNT];
 uint64_t ek_rand(uint64_t *state);
 float    ek_randf(uint64_t *state); /* [-1, 1) */
 
-/* ---- for drivers ------------------------------------------------------------------------------- */
+/* ---- for drivers ---- */
 
 /* A buffer of the case, next to an inaccessible page; aborts the test when memory runs out. */
 void *case_buffer(struct ek_case *c, size_t bytes, enum ek_role role);
@@ -96,7 +96,7 @@ float case_value(struct ek_case *c, size_t i);
 /* Allocates c->tol for n elements, zero; NULL when timing. */
 double *case_tolerance(struct ek_case *c, size_t n);
 
-/* ---- for those who run them --------------------------------------------------------------------- */
+/* ---- for those who run them ---- */
 
 /* Builds a case; case_drop frees it. */
 void case_make(struct ek_case *c, const struct ek_driver *d);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/no_malloc.c - stands between the library and the allocator: ops and kernels must not ask for
- * memory after setup. The counter is first seen to count. */
+/* tests/no_malloc.c - stands between the library and the allocator: ops and kernels must not ask
+ * for memory after setup. The counter is first seen to count. */
 #include "ek/ek.h"
 
 #include <stdio.h>

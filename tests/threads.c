@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/threads.c - the ops on pools of 1 to 8 threads give the bytes they give without one. Runs under
- * ThreadSanitizer too. */
+/* tests/threads.c - the ops on pools of 1 to 8 threads give the bytes they give without one. Runs
+ * under ThreadSanitizer too. */
 #include "ek/ek.h"
 #include "tests/driver.h"
 #include "tools/pool.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/unit_vector.c - arguments of the vector ops, and the rotary tables against their formulas. */
+/* tests/unit_vector.c - arguments of the vector ops; the rotary tables against their formulas. */
 #include "ek/vector.h"
 
 #include <criterion/criterion.h>

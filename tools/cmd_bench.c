@@ -176,7 +176,7 @@ static void set_defaults(struct bench_options *b, const struct topology *t)
     if (!b->repetitions) b->repetitions = b->quick ? 5 : 9;
 }
 
-/* ---- what disturbs a measurement ---------------------------------------------------------------------- */
+/* ---- what disturbs a measurement ---- */
 
 static int read_line(const char *path, char *line, int size)
 {
@@ -218,7 +218,7 @@ static void warn_about_machine(const struct bench_options *b, const struct topol
                 b->memory >> 20, llc >> 20);
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------ */
+/* ---- the table ---- */
 
 static void print_time(double ns)
 {

@@ -53,7 +53,7 @@ static void label_of(const struct ek_kernel *k, char *out, size_t size)
     snprintf(out, size, "%s%s%s", k->isa, *k->variant ? "_" : "", k->variant);
 }
 
-/* ---- text ------------------------------------------------------------------------------------------------ */
+/* ---- text ---- */
 
 static void print_features(const char *what, uint64_t bits)
 {
@@ -101,7 +101,7 @@ static void print_kernels(uint64_t hardware, uint64_t cpu)
     }
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------------------ */
+/* ---- JSON ---- */
 
 static json_t *features_json(uint64_t bits)
 {

@@ -11,8 +11,8 @@
 #include <immintrin.h>
 #endif
 
-/* pthreadpool orders its tasks by futexes and atomics of its own, which ThreadSanitizer does not see
- * in an uninstrumented library: tell it what the fork and the join guarantee. */
+/* pthreadpool orders its tasks by futexes and atomics of its own, which ThreadSanitizer does not
+ * see in an uninstrumented library: tell it what the fork and the join guarantee. */
 #if defined(__SANITIZE_THREAD__)
 void __tsan_acquire(void *addr);
 void __tsan_release(void *addr);

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- cgroups -------------------------------------------------------------------------------------- */
+/* ---- cgroups ---- */
 
 enum { PATH_BYTES = 4096 };
 
@@ -83,7 +83,7 @@ double cgroup_quota(const char *root)
     return least;
 }
 
-/* ---- hwloc ----------------------------------------------------------------------------------------- */
+/* ---- hwloc ---- */
 
 static void read_caches(struct topology *t, hwloc_topology_t h)
 {

@@ -28,7 +28,7 @@ struct topology {
  * read instead of the hardware, or NULL. 0, or -1 with errno. */
 int topology_read(struct topology *t, const char *root, const char *xml);
 
-/* The cgroup's CPU quota under root, v1 or v2, the tightest of the group and its parents; 0: none. */
+/* The cgroup's CPU quota under root, v1 or v2, tightest of the group and its parents; 0: none. */
 double cgroup_quota(const char *root);
 
 /* Bytes of the largest cache; 0 when unknown. */

@@ -31,8 +31,7 @@ enum ek_cpu_bit {
  *
  * Threads  safe to call concurrently; the same answer every time.
  * Returns  an or of enum ek_cpu_bit; only bits whose registers the operating system saves.
- * Source   cpuinfo; CPUID, XGETBV and getauxval for what it does not know.
- */
+ * Source   cpuinfo; CPUID, XGETBV and getauxval for what it does not know. */
 EK_API uint64_t ek_cpu_detect(void);
 
 /**
@@ -42,8 +41,7 @@ EK_API uint64_t ek_cpu_detect(void);
  * and of those below it; -name takes one bit away (see ek/cpu.def). "avx2,-avxvnni" is plain AVX2.
  * NULL and "" keep everything.
  *
- * Returns  EK_OK and *out, always a subset of cpu; EK_E_ARG for an unknown name (*out untouched).
- */
+ * Returns  EK_OK and *out, a subset of cpu; EK_E_ARG for an unknown name (*out untouched). */
 EK_API ek_status ek_cpu_restrict(uint64_t cpu, const char *isa, uint64_t *out);
 
 /** Name of bit i in [0, EK_CPU_COUNT) as EK_ISA spells it; NULL outside. */

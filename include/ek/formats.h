@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ek/formats.h - weight formats: sizes, quantising, packing, unpacking. Layouts: docs/formats.md. */
+/* ek/formats.h - weight formats: sizes, rounding, packing, unpacking. Layouts: docs/formats.md. */
 #ifndef EK_FORMATS_H
 #define EK_FORMATS_H
 #include "ek/status.h"
@@ -65,8 +65,7 @@ EK_API size_t ek_padded_k(enum ek_fmt fmt, size_t k);
  * Size of a matrix in its layout.
  *
  * Sizes    n, k >= 1, elements. *panel_bytes (may be NULL): one panel, or one row for ROWS.
- * Returns  EK_OK; EK_E_ARG for a bad format or a zero size; EK_E_OVERFLOW past size_t.
- */
+ * Returns  EK_OK; EK_E_ARG for a bad format or a zero size; EK_E_OVERFLOW past size_t. */
 EK_API ek_status ek_weights_bytes(enum ek_fmt fmt, size_t n, size_t k, size_t *bytes,
                                   size_t *panel_bytes);
 
@@ -80,8 +79,7 @@ EK_API ek_status ek_weights_bytes(enum ek_fmt fmt, size_t n, size_t k, size_t *b
  * Threads  panels of 16 rows are independent: a caller may split n at multiples of 16.
  * Returns  EK_OK; EK_E_ARG; EK_E_NOMEM when out_bytes is too small; EK_E_FORMAT for a value that is
  *          not finite or does not fit (q formats, f16). Out is unspecified after EK_E_FORMAT.
- * Source   symmetric: scale = signed extreme / -8 as GGUF Q4_0; /127 as Q8_0.
- */
+ * Source   symmetric: scale = signed extreme / -8 as GGUF Q4_0; /127 as Q8_0. */
 EK_API ek_status ek_weights_quantize(enum ek_fmt fmt, const float *w, size_t n, size_t k, void *out,
                                      size_t out_bytes);
 
@@ -91,8 +89,7 @@ EK_API ek_status ek_weights_dequantize(const struct ek_weights *w, size_t row0, 
 
 /**
  * The codes and scales of a packed matrix, one array each: how other tools' files are brought in
- * without loss. kp = ek_padded_k(fmt, k); groups = kp / group; blocks = kp / 256 (q4k).
- */
+ * without loss. kp = ek_padded_k(fmt, k); groups = kp / group; blocks = kp / 256 (q4k). */
 struct ek_codes {
     uint8_t  *q;  /* [n][kp] codes: 0..15, or value + 128 for 8 bit             */
     uint16_t *d;  /* [n][groups] f16 scales; q4k: [n][blocks]                   */
@@ -106,8 +103,7 @@ struct ek_codes {
  *
  * Sizes, memory and threads as ek_weights_quantize.
  * Returns  EK_OK; EK_E_ARG for a float format or a missing array; EK_E_NOMEM; EK_E_FORMAT for a
- *          code that does not fit its bits.
- */
+ *          code that does not fit its bits. */
 EK_API ek_status ek_weights_pack(enum ek_fmt fmt, const struct ek_codes *codes, size_t n, size_t k,
                                  void *out, size_t out_bytes);
 EK_API ek_status ek_weights_unpack(const struct ek_weights *w, const struct ek_codes *codes);

@@ -39,8 +39,7 @@ enum {
  * y = W x for m <= 8 tokens; each weight is decoded once, and every row of y has the bits it would
  * have with m = 1. Items: rows of W.
  *
- * y[t][r] = sum_c W[r][c] * x[t][c], f32 sums. |error| <= 2^-23 * (k + 4) * sum |W||x|.
- */
+ * y[t][r] = sum_c W[r][c] * x[t][c], f32 sums. |error| <= 2^-23 * (k + 4) * sum |W||x|. */
 struct ek_gemv_args {
     const void  *w;    /* [n][k] in the kernel's format                                         */
     const float *x;    /* [m][ldx] f32, k readable columns; zero from the true k to k           */
@@ -54,8 +53,7 @@ typedef void ek_gemv_fn(const struct ek_gemv_args *a, size_t begin, size_t end);
 
 /**
  * gemv with activations quantised to 8 bit per group of the weights: x[t][c] = xd[t][g] * xq[t][c].
- * Integer sums inside a group are exact; groups are added in f32. Items: rows of W.
- */
+ * Integer sums inside a group are exact; groups are added in f32. Items: rows of W. */
 struct ek_gemv_i8_args {
     const void    *w;  /* [n][k] in the kernel's packed format                                  */
     const int8_t  *xq; /* [m][k] in [-127, 127]                                                 */
@@ -69,9 +67,9 @@ typedef void ek_gemv_i8_fn(const struct ek_gemv_i8_args *a, size_t begin, size_t
 /**
  * Y = X W^T for many tokens. Items: rows of W; ranges that start at multiples of 32 are fastest.
  * Activations come tiled (ek_tile_f32): K blocks of EK_GEMM_KB_F32 columns (the last may be
- * shorter), inside a block tiles of EK_TILE tokens, inside a tile [column][token]; tokens past m are
- * zero. Up to about 512 tokens at a time keep a K block in the second level of cache. scratch belongs to one call at a time: calls that run at once need one each.
- */
+ * shorter), inside a block tiles of EK_TILE tokens, inside a tile [column][token]; tokens past m
+ * are zero. Up to about 512 tokens at a time keep a K block in the second level of cache. scratch
+ * belongs to one call at a time: calls that run at once need one each. */
 struct ek_gemm_args {
     const void  *w; /* [n][k] in the kernel's format                                         */
     const float *x; /* tiled f32, ek_tile_f32_bytes                                          */
@@ -83,8 +81,7 @@ typedef void ek_gemm_fn(const struct ek_gemm_args *a, size_t begin, size_t end);
 
 /**
  * gemm with 8-bit activations, tiled by ek_tile_i8: K blocks of EK_GEMM_KB_I8 columns, tiles of
- * EK_TILE tokens, inside a tile [column / 4][token][4].
- */
+ * EK_TILE tokens, inside a tile [column / 4][token][4]. */
 struct ek_gemm_i8_args {
     const void    *w;  /* [n][k] in the kernel's packed format                                  */
     const int8_t  *x;  /* tiled, ek_tile_i8_bytes                                               */
@@ -100,8 +97,7 @@ typedef void ek_gemm_i8_fn(const struct ek_gemm_i8_args *a, size_t begin, size_t
 /**
  * Rounds rows to 8 bit, one scale per group: d = max|x| / 127, q = x / d to nearest even, s = the
  * sum of q. Groups past k are zero. max|x| < 2^-100 gives d = 0, q = 0; a group that holds NaN or
- * infinity gives d = NaN, q = 0, so that the product is NaN. Items: rows. Exact on every ISA.
- */
+ * infinity gives d = NaN, q = 0, so that the product is NaN. Items: rows. Exact on every ISA. */
 struct ek_quantize_args {
     const float *x;     /* [rows][ldx] f32                                                  */
     int8_t      *q;     /* [rows][kp]                                                       */
@@ -173,8 +169,7 @@ typedef void ek_add_fn(const struct ek_add_args *a, size_t begin, size_t end);
 /**
  * Rotary embedding, in place or not. Pair i of a head is (x[2i], x[2i+1]) when interleaved, else
  * (x[i], x[i + rot/2]): (a, b) becomes (a cos - b sin, b cos + a sin). Elements from rot to dim are
- * copied. Items: rows = tokens * heads, row r belongs to token r / heads.
- */
+ * copied. Items: rows = tokens * heads, row r belongs to token r / heads. */
 struct ek_rope_args {
     const float   *x;         /* [tokens][heads][dim] f32                                        */
     float         *y;         /* the same shape; may be x                                        */
@@ -215,8 +210,7 @@ typedef void ek_read_fn(const struct ek_read_args *a, size_t begin, size_t end);
 /**
  * Register-only multiply-adds: the arithmetic that bounds every other kernel. Each item does
  * iters * EK_PEAK_LANE_OPS of them and writes iters * (1 + item % 7), which proves that they were
- * done. iters <= 2^20. peak: f32, 2 operations each; peak_i8: u8 x s8 four wide, 8 each.
- */
+ * done. iters <= 2^20. peak: f32, 2 operations each; peak_i8: u8 x s8 four wide, 8 each. */
 struct ek_peak_args {
     float *out; /* [items] */
     size_t iters;
@@ -269,8 +263,7 @@ struct ek_kernels {
 /**
  * Fills a table: for each (op, format) the row of highest priority whose needs are within cpu.
  * A pure function of the registry and cpu; cpu = 0 gives the scalar reference.
- * Returns  EK_OK; EK_E_ARG for NULL.
- */
+ * Returns  EK_OK; EK_E_ARG for NULL. */
 EK_API ek_status ek_kernels_select(uint64_t cpu, struct ek_kernels *t);
 
 /** ek_kernels_select for this machine, restricted by the environment variable EK_ISA if set. */
@@ -283,8 +276,7 @@ EK_API const struct ek_op_info *ek_op_info(enum ek_op op);
 
 /**
  * Tiling of activations for gemm and gemm_i8, tokens [t0, t1) of [0, m), t0 a multiple of EK_TILE.
- * x, q: [m][ld]; columns from k to kp are zero. For i8 zero is the format's zero code.
- */
+ * x, q: [m][ld]; columns from k to kp are zero. For i8 zero is the format's zero code. */
 EK_API size_t ek_tile_f32_bytes(size_t kp, size_t m);
 EK_API size_t ek_tile_i8_bytes(size_t kp, size_t m);
 EK_API void   ek_tile_f32(const float *x, size_t ldx, size_t k, size_t kp, size_t m, size_t t0,

@@ -28,8 +28,7 @@ struct ek_linear_options {
 /**
  * Working memory that ek_linear needs for up to m tokens with this pool.
  *
- * Returns  EK_OK; EK_E_ARG for bad weights, m = 0 or bad options; EK_E_OVERFLOW.
- */
+ * Returns  EK_OK; EK_E_ARG for bad weights, m = 0 or bad options; EK_E_OVERFLOW. */
 EK_API ek_status ek_linear_work_bytes(const struct ek_weights *w, size_t m, const ek_pool *pool,
                                       const struct ek_linear_options *opt, size_t *bytes);
 
@@ -48,8 +47,7 @@ EK_API ek_status ek_linear_work_bytes(const struct ek_weights *w, size_t m, cons
  * Returns  EK_OK; EK_E_ARG for a null, zero, misaligned or contradictory argument; EK_E_FORMAT
  *          when w->layout is not its format's; EK_E_NOMEM for too little work; EK_E_UNSUPPORTED
  *          when t has no kernel; EK_E_OVERFLOW. On error y is untouched.
- * opt      NULL: defaults.
- */
+ * opt      NULL: defaults. */
 EK_API ek_status ek_linear(const struct ek_kernels *t, const ek_pool *pool,
                            const struct ek_weights *w, const float *x, size_t ldx, size_t m,
                            float *y, size_t ldy, const struct ek_linear_options *opt, void *work,

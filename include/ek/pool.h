@@ -9,8 +9,7 @@ typedef void ek_task_fn(void *task, size_t begin, size_t end);
 
 /**
  * A pool of threads that the caller owns. The library creates no threads; a NULL ek_pool
- * pointer means: run serially on the calling thread.
- */
+ * pointer means: run serially on the calling thread. */
 typedef struct ek_pool {
     size_t struct_size; /* bytes; sizeof(ek_pool), set by the caller                     */
     size_t threads;     /* how many tasks may run at once, >= 1; decides how work is cut */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ek/symbols.h - every public symbol, once. Defining EK_PREFIX (say, acme_) when the library and
- * its users are built renames them all, so that two copies can live in one program. tools/package.sh
- * holds this list against what the library exports. */
+ * its users are built renames them all, so that two copies can live in one program.
+ * tools/package.sh holds this list against what the library exports. */
 #ifndef EK_SYMBOLS_H
 #define EK_SYMBOLS_H
 

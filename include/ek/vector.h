@@ -21,8 +21,7 @@ extern "C" {
  *
  * Shapes   x, y: [rows][cols]   g: [cols], NULL for ones. y may be x.
  * Accuracy |error| <= 2^-23 (cols / 8 + 8) |y|.
- * Source   Zhang and Sennrich, Root Mean Square Layer Normalization, 2019.
- */
+ * Source   Zhang and Sennrich, Root Mean Square Layer Normalization, 2019. */
 EK_API ek_status ek_rmsnorm(const struct ek_kernels *t, const ek_pool *pool, const float *x,
                             const float *g, float *y, size_t rows, size_t cols, float eps);
 
@@ -31,8 +30,7 @@ EK_API ek_status ek_rmsnorm(const struct ek_kernels *t, const ek_pool *pool, con
  *
  * Shapes   x, y: [rows][cols]   g, b: [cols], NULL for 1 and 0. y may be x.
  * Accuracy of x - mean: 2^-23 (cols / 8 + 8) max|x|, scaled as the formula says.
- * Source   Ba, Kiros and Hinton, Layer Normalization, 2016.
- */
+ * Source   Ba, Kiros and Hinton, Layer Normalization, 2016. */
 EK_API ek_status ek_layernorm(const struct ek_kernels *t, const ek_pool *pool, const float *x,
                               const float *g, const float *b, float *y, size_t rows, size_t cols,
                               float eps);
@@ -43,8 +41,7 @@ EK_API ek_status ek_layernorm(const struct ek_kernels *t, const ek_pool *pool, c
  * Shapes   x, u, y: [n]; u may be NULL. y may be x or u.
  * Accuracy in units of 2^-23 |f|: exp 1, sigmoid and tanh 2, SiLU 3, GELU 6 (erf) and 6 + 2 |u|
  *          (tanh, u the argument of its sigmoid); results near 2^-126 may be flushed to 0. See
- *          docs/numerics.md.
- */
+ *          docs/numerics.md. */
 EK_API ek_status ek_act(const struct ek_kernels *t, const ek_pool *pool, enum ek_act_kind kind,
                         const float *x, const float *u, float *y, size_t n);
 
@@ -94,8 +91,7 @@ struct ek_rope_config {
  * Returns  EK_OK; EK_E_ARG (tables untouched).
  * Source   Su et al., RoFormer, 2021; Chen et al., Position Interpolation, 2023 (LINEAR); Llama 3.1
  *          reference code (LLAMA3); Peng et al., YaRN, 2023, whose attention factor multiplies both
- *          tables. As Hugging Face transformers computes them.
- */
+ *          tables. As Hugging Face transformers computes them. */
 EK_API ek_status ek_rope_table(const struct ek_rope_config *c, size_t rot, size_t pos0,
                                size_t count, float *cos_table, float *sin_table);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernels/avx2/dot_vnni.h - dot products of four bytes by AVX-VNNI. A lane gains at most 4 * 255 * 127
- * a step: 2^31 holds 16 thousand steps. */
+/* kernels/avx2/dot_vnni.h - dot products of four bytes by AVX-VNNI. A lane gains at most 4 * 255 *
+ * 127 a step: 2^31 holds 16 thousand steps. */
 #ifndef EK_AVX2_DOT_VNNI_H
 #define EK_AVX2_DOT_VNNI_H
 #include "kernels/avx2/dot.h"

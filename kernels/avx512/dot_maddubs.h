@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernels/avx512/dot_maddubs.h - dot products of four bytes without VNNI. vpmaddubsw adds pairs in 16
- * bits with saturation:
- *   4 bit: 2 * 15 * 127 = 3810 a pair, eight of them 30480 < 32768: summed in 16 bits, eight at most;
- *   8 bit: as |w| <= 128 times x with the sign of w, 2 * 128 * 127 = 32512 < 32768: one at a time. */
+/* kernels/avx512/dot_maddubs.h - dot products of four bytes without VNNI. vpmaddubsw adds pairs
+ * in 16 bits with saturation:
+ *   4 bit: 2 * 15 * 127 = 3810 a pair, eight 30480 < 32768: summed in 16 bits, eight at most;
+ *   8 bit: as |w| <= 128 times x with the sign of w, 2 * 128 * 127 = 32512: one at a time. */
 #ifndef EK_AVX512_DOT_MADDUBS_H
 #define EK_AVX512_DOT_MADDUBS_H
 #include "kernels/avx512/dot.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernels/neon/dot_sdot.h - dot products of four bytes by sdot. Nibbles are positive as they are; 8-bit
- * codes lose their offset of 128 by flipping the top bit. */
+/* kernels/neon/dot_sdot.h - dot products of four bytes by sdot. Nibbles are positive as they are;
+ * 8-bit codes lose their offset of 128 by flipping the top bit. */
 #ifndef EK_NEON_DOT_SDOT_H
 #define EK_NEON_DOT_SDOT_H
 #include "kernels/neon/dot.h"

@@ -17,9 +17,9 @@ EK_INLINE vi dot_in_place(vi acc, vi w, vi x)
     return vusdotq_s32(acc, BYTES(w), vreinterpretq_s8_s32(x));
 }
 
-/* usmmla multiplies two rows by two tokens over eight columns. unpack_pair() puts the two words of a
- * row, columns 0..3 and 4..7, side by side; dot_columns() does the same for tokens as it goes, and
- * deals the four sums of each product back to their rows at the end. */
+/* usmmla multiplies two rows by two tokens over eight columns. unpack_pair() puts the two words of
+ * a row, columns 0..3 and 4..7, side by side; dot_columns() does the same for tokens as it goes,
+ * and deals the four sums of each product back to their rows at the end. */
 #define DOT_BY_MATRIX 1
 EK_INLINE void unpack_pair(vi a, vi b, int32_t *first, int32_t *second)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernels/neon/dot_widen.h - dot products of four bytes on any Armv8: multiply to 16 bits, add pairs,
- * add pairs into 32. A pair is at most 2 * 128 * 127 = 32512 < 32768. */
+/* kernels/neon/dot_widen.h - dot products of four bytes on any Armv8: multiply to 16 bits, add
+ * pairs, add pairs into 32. A pair is at most 2 * 128 * 127 = 32512 < 32768. */
 #ifndef EK_NEON_DOT_WIDEN_H
 #define EK_NEON_DOT_WIDEN_H
 #include "kernels/neon/dot.h"

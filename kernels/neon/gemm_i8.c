@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernels/neon/gemm_i8.c - packed GEMM, 8-bit activations, any Armv8: 16 rows x 6 tokens, 24 sums in
- * registers. */
+/* kernels/neon/gemm_i8.c - packed GEMM, 8-bit activations, any Armv8: 16 rows x 6 tokens, 24 sums
+ * in registers. */
 #include "kernels/neon/dot_widen.h"
 
 #define FN(fmt)    EK_KERNEL_SYM(gemm_i8, fmt, neon, )

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernels/template/decode.h - codes to floats by shifts: what any ISA can do. A unit's word holds, for
- * one row, four bytes; a 4-bit byte i holds columns i (low) and i + 4 (high). SYM codes have their top
- * bit flipped once, which turns code - zero into a two's complement number. */
+/* kernels/template/decode.h - codes to floats by shifts: what any ISA can do. A unit's word holds,
+ * for one row, four bytes; a 4-bit byte i holds columns i (low) and i + 4 (high). SYM codes have
+ * their top bit flipped once, which turns code - zero into a two's complement number. */
 #ifndef EK_TEMPLATE_DECODE_H
 #define EK_TEMPLATE_DECODE_H
 #include "kernels/packed.h"

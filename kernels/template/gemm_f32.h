@@ -16,7 +16,7 @@ struct set32 {
     size_t                     tiles;
 };
 
-/* ---- weights of a K block as floats, [column][RV][VL] ---------------------------------------------------- */
+/* ---- weights of a K block as floats, [column][RV][VL] ---- */
 
 EK_INLINE vf load_some(enum ek_fmt fmt, const uint8_t *row, size_t col, size_t n)
 {
@@ -62,8 +62,9 @@ EK_INLINE void decode_group(const struct ek_geometry *f, const uint8_t *codes, v
         const vi q = decode_ready(f, i_load(codes));
         if (f->bits == 4) {
             PUT(DECODE4, 0)
-            PUT(DECODE4, 1) PUT(DECODE4, 2) PUT(DECODE4, 3) PUT(DECODE4, 4) PUT(DECODE4, 5)
-                PUT(DECODE4, 6) PUT(DECODE4, 7)
+            PUT(DECODE4, 1)
+            PUT(DECODE4, 2)
+            PUT(DECODE4, 3) PUT(DECODE4, 4) PUT(DECODE4, 5) PUT(DECODE4, 6) PUT(DECODE4, 7)
         } else {
             PUT(DECODE8, 0) PUT(DECODE8, 1) PUT(DECODE8, 2) PUT(DECODE8, 3)
         }
@@ -88,7 +89,7 @@ EK_INLINE void decode_panel(const struct ek_geometry *f, const struct set32 *s, 
     }
 }
 
-/* ---- tiles -------------------------------------------------------------------------------------------------- */
+/* ---- tiles ---- */
 
 struct tiles32 {
     const float   *w;
@@ -148,7 +149,7 @@ static __attribute__((noinline)) void tiles_block(struct tiles32 *t)
     }
 }
 
-/* ---- a set of rows, all tokens --------------------------------------------------------------------------------- */
+/* ---- a set of rows, all tokens ---- */
 
 /* The same columns of the next set of rows. */
 EK_INLINE struct feeder next_block(const struct ek_geometry *f, const struct set32 *s, size_t row,
@@ -185,8 +186,8 @@ EK_INLINE void set_block(enum ek_fmt fmt, const struct ek_geometry *f, const str
     tiles_block(&t);
 }
 
-/* K blocks outside, rows inside: the activations of a K block stay in the second level of cache, every
- * weight is read once, and y, touched once a K block, carries the sums. */
+/* K blocks outside, rows inside: the activations of a K block stay in the second level of cache,
+ * every weight is read once, and y, touched once a K block, carries the sums. */
 EK_INLINE void gemm_range(enum ek_fmt fmt, const struct ek_geometry *f,
                           const struct ek_gemm_args *a, size_t begin, size_t end)
 {

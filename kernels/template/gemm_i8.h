@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernels/template/gemm_i8.h - GEMM over packed weights with 8-bit activations. The including file has
- * its simd.h and dot_*.h and defines SET_PANELS and
+/* kernels/template/gemm_i8.h - GEMM over packed weights with 8-bit activations. The including file
+ * has its simd.h and dot_*.h and defines SET_PANELS and
  *     FN(fmt)               symbol of the kernel
  * Beside what gemv_i8.h asks for, a dot_*.h gives
  *     x6, x6_load(p)              four activations each of six tokens
@@ -16,7 +16,7 @@ struct set8 {
     size_t                        panel_bytes, panels, tiles;
 };
 
-/* ---- unpacking ----------------------------------------------------------------------------------------- */
+/* ---- unpacking ---- */
 
 #ifndef DOT_BY_MATRIX
 #define DOT_BY_MATRIX 0
@@ -66,7 +66,7 @@ EK_INLINE void unpack_panel(const struct ek_geometry *f, const struct set8 *s, s
     }
 }
 
-/* ---- one K block: RV vectors of rows times tiles of six tokens --------------------------------------------- */
+/* ---- one K block: RV vectors of rows times tiles of six tokens ---- */
 
 struct tiles8 {
     const uint8_t *w;
@@ -244,7 +244,7 @@ EK_INLINE void tiles_block(const struct ek_geometry *f, int per_token, struct ti
     }
 }
 
-/* ---- a set of rows, all tokens ------------------------------------------------------------------------------ */
+/* ---- a set of rows, all tokens ---- */
 
 EK_INLINE void set_block(const struct ek_geometry *f, const struct set8 *s, tiles8_fn *tiles_fn,
                          size_t row, size_t kb, size_t begin, size_t end)
@@ -278,8 +278,8 @@ EK_INLINE void set_block(const struct ek_geometry *f, const struct set8 *s, tile
     tiles_fn(&t);
 }
 
-/* K blocks outside, rows inside: the activations of a K block stay in the second level of cache, every
- * weight is read once, and y, touched once a K block, carries the sums. */
+/* K blocks outside, rows inside: the activations of a K block stay in the second level of cache,
+ * every weight is read once, and y, touched once a K block, carries the sums. */
 EK_INLINE void gemm_range(const struct ek_geometry *f, tiles8_fn *tiles_fn,
                           const struct ek_gemm_i8_args *a, size_t begin, size_t end)
 {

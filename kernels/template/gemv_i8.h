@@ -192,8 +192,8 @@ EK_INLINE void range8(const struct ek_geometry *f, const struct ek_gemv_i8_args 
     for (; panel < last; panel++) panel_set(f, &io, 1, M, panel, begin, end);
 }
 
-/* Formats that differ in their group alone share code: group, block and panel size are read from the
- * geometry at run time, kind, bits and head are compiled in. */
+/* Formats that differ in their group alone share code: group, block and panel size are read from
+ * the geometry at run time, kind, bits and head are compiled in. */
 #define DEFINE_GEMV_I8(fmt)                                                                        \
     void FN(fmt)(const struct ek_gemv_i8_args *a, size_t begin, size_t end)                        \
     {                                                                                              \

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernels/template/gemv_packed.h - GEMV over packed weights with float activations. The including file
- * has its simd.h and a decode.h and defines
+/* kernels/template/gemv_packed.h - GEMV over packed weights with float activations. The including
+ * file has its simd.h and a decode.h and defines
  *     FN(fmt)         symbol of the kernel
  *     PANELS_OF(m)    panels walked side by side for m tokens: as many streams
  *     AHEAD           bytes prefetched ahead of each stream
  * A decode.h gives
  *     decode_ready(f, q)      a unit's codes, prepared once for its columns
- *     DECODE4(f, q, j)        column j (0..7) of a unit of 4-bit codes as floats, less the zero code
+ *     DECODE4(f, q, j)        column j (0..7) of a unit of 4-bit codes as floats, less the zero
  *     DECODE8(f, q, j)        column j (0..3) of a unit of 8-bit codes
- * Lanes are rows. Each (row, token) has two running sums per group, even and odd columns, so its bits
- * do not depend on its neighbours. */
+ * Lanes are rows. Each (row, token) has two running sums per group, even and odd columns, so its
+ * bits do not depend on its neighbours. */
 #include "kernels/template/panel.h"
 
 enum { P_MAX = 4, M_MAX = EK_GEMV_MAX_M };
@@ -41,8 +41,10 @@ EK_INLINE void add_unit(const struct ek_geometry *f, size_t P, size_t M, int fet
         const vi q = decode_ready(f, i_load(w + p * stride));
         if (f->bits == 4) {
             COLUMN(DECODE4, 0)
-            COLUMN(DECODE4, 1) COLUMN(DECODE4, 2) COLUMN(DECODE4, 3) COLUMN(DECODE4, 4)
-                COLUMN(DECODE4, 5) COLUMN(DECODE4, 6) COLUMN(DECODE4, 7)
+            COLUMN(DECODE4, 1)
+            COLUMN(DECODE4, 2)
+            COLUMN(DECODE4, 3) COLUMN(DECODE4, 4) COLUMN(DECODE4, 5) COLUMN(DECODE4, 6)
+                COLUMN(DECODE4, 7)
         } else {
             COLUMN(DECODE8, 0) COLUMN(DECODE8, 1) COLUMN(DECODE8, 2) COLUMN(DECODE8, 3)
         }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernels/template/math.h - exp, sigmoid, tanh and the GELUs on whole vectors. Needs an ISA's simd.h.
+/* kernels/template/math.h - exp, sigmoid, tanh and the GELUs on whole vectors. Needs an ISA's
+ * simd.h.
  *
  * Polynomials are least-maximum-error fits of our own (Lawson iteration in 40 digits); their
  * truncation is under a fifth of an ulp. tests/drivers/act.c pins the bounds given here. */
@@ -58,8 +59,8 @@ EK_INLINE vf v_gelu_tanh(vf x)
     return v_mul(x, v_sigmoid(v_mul(v_mul(x, v_set(1.5957691216f)), u)));
 }
 
-/* x/2 erfc(-x / sqrt 2). erfc(z) = e^(-z^2) Q(1 / (1 + z/2)) for z = |x| / sqrt 2; z^2 is carried in
- * two parts, as its rounding alone would cost 50 ulp at the far end. */
+/* x/2 erfc(-x / sqrt 2). erfc(z) = e^(-z^2) Q(1 / (1 + z/2)) for z = |x| / sqrt 2; z^2 is carried
+ * in two parts, as its rounding alone would cost 50 ulp at the far end. */
 EK_INLINE vf v_gelu_erf(vf x)
 {
     static const float q[] = {-0.05583472671829212f,  0.2679785775673225f,   -0.4506060693688335f,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernels/template/panel.h - reading PANEL16 weights with vectors of VL rows: heads, scales, stores.
- * Needs an ISA's simd.h. A panel is NV vectors of rows; vector v holds rows [v VL, v VL + VL). */
+/* kernels/template/panel.h - reading PANEL16 weights with vectors of VL rows: heads, scales,
+ * stores. Needs an ISA's simd.h. A panel is NV vectors of rows; vector v holds rows [v VL, v VL +
+ * VL). */
 #ifndef EK_TEMPLATE_PANEL_H
 #define EK_TEMPLATE_PANEL_H
 #include "kernels/packed.h"

@@ -3,8 +3,8 @@
  * simd.h and defines FN(op), the symbol of its kernel for f32. */
 #include "kernels/template/math.h"
 
-/* Runs STEP(v, n) over columns [0, cols): v whole vectors at offset c, n = VL, then the tail. A lane
- * is computed alike in both, so results do not depend on where a range was cut. */
+/* Runs STEP(v, n) over columns [0, cols): v whole vectors at offset c, n = VL, then the tail. A
+ * lane is computed alike in both, so results do not depend on where a range was cut. */
 #define FOR_VECTORS(c, n, begin, end)                                                              \
     for (size_t c = (begin), n; c < (end) && (n = (end)-c < VL ? (end)-c : VL, 1); c += n)
 
@@ -20,7 +20,7 @@ EK_INLINE void store_at(float *p, vf v, size_t n)
         v_store_n(p, v, n);
 }
 
-/* ---- rounding to 8 bit -------------------------------------------------------------------------- */
+/* ---- rounding to 8 bit ---- */
 
 /* Largest |x| as float bits; at or past infinity's bits when something is not finite. */
 EK_INLINE int abs_max_bits(const float *x, size_t n)
@@ -75,7 +75,7 @@ void FN(quantize)(const struct ek_quantize_args *a, size_t begin, size_t end)
     }
 }
 
-/* ---- norms --------------------------------------------------------------------------------------- */
+/* ---- norms ---- */
 
 enum { SUMS = 4 }; /* independent sums hide the latency of the addition */
 
@@ -155,7 +155,7 @@ void FN(layernorm)(const struct ek_layernorm_args *a, size_t begin, size_t end)
     }
 }
 
-/* ---- elementwise ---------------------------------------------------------------------------------- */
+/* ---- elementwise ---- */
 
 EK_INLINE vf activation(enum ek_act_kind kind, vf x)
 {
@@ -202,7 +202,7 @@ void FN(add)(const struct ek_add_args *a, size_t begin, size_t end)
     store_at(a->y + c, v_add(load_at(a->a + c, w), load_at(a->b + c, w)), w);
 }
 
-/* ---- softmax -------------------------------------------------------------------------------------- */
+/* ---- softmax ---- */
 
 void FN(softmax)(const struct ek_softmax_args *a, size_t begin, size_t end)
 {
@@ -229,7 +229,7 @@ void FN(softmax)(const struct ek_softmax_args *a, size_t begin, size_t end)
     }
 }
 
-/* ---- rotary embedding ------------------------------------------------------------------------------ */
+/* ---- rotary embedding ---- */
 
 EK_INLINE void rotate(vf *x, vf *y, vf c, vf s)
 {
@@ -280,7 +280,7 @@ void FN(rope)(const struct ek_rope_args *a, size_t begin, size_t end)
     }
 }
 
-/* ---- selection ------------------------------------------------------------------------------------- */
+/* ---- selection ---- */
 
 /* First index that is not smaller than any other; the slow way, for rows of -infinity and NaN. */
 EK_INLINE size_t argmax_plain(const float *x, size_t n)

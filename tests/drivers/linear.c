@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/drivers/linear.c - weights, 8-bit activations and error bounds of the gemv and gemm drivers. */
+/* tests/drivers/linear.c - weights, 8-bit activations and error bounds of the gemv and gemm
+ * drivers. */
 #include "tests/drivers/linear.h"
 
 #include <float.h>
@@ -30,7 +31,7 @@ static void *allocate(size_t count, size_t size)
     return p;
 }
 
-/* ---- weights --------------------------------------------------------------------------------------- */
+/* ---- weights ---- */
 
 static uint16_t random_half(struct ek_case *c)
 {
@@ -120,7 +121,7 @@ const void *linear_weights(struct ek_case *c, double **mag)
                                                      : packed_weights(c, *mag);
 }
 
-/* ---- activations ------------------------------------------------------------------------------------ */
+/* ---- activations ---- */
 
 struct linear_x8 linear_activations8(struct ek_case *c, enum ek_role role)
 {
@@ -154,7 +155,7 @@ void linear_bound(struct ek_case *c, const double *mag, const double *x)
         }
 }
 
-/* ---- sizes ------------------------------------------------------------------------------------------ */
+/* ---- sizes ---- */
 
 size_t linear_items(const struct ek_shape *s)
 {
