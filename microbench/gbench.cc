@@ -38,6 +38,7 @@ struct Progress {
 
 void time_row(benchmark::State &state, const gbench_row *row, Progress *progress)
 {
+    double roof = row->roof ? row->roof(row->ctx) : 0;
     for (auto _ : state) row->call(row->ctx);
     if (row->bytes > 0)
         state.SetBytesProcessed(
@@ -45,7 +46,7 @@ void time_row(benchmark::State &state, const gbench_row *row, Progress *progress
     if (row->ops > 0)
         state.counters["flops"] =
             benchmark::Counter(row->ops, benchmark::Counter::kIsIterationInvariantRate);
-    if (row->roof) state.counters[roof_seconds] = row->roof(row->ctx);
+    if (row->roof) state.counters[roof_seconds] = std::min(roof, row->roof(row->ctx));
     progress->done++;
     if (progress->options->progress)
         progress->options->progress(progress->options->user, progress->done, progress->total);

@@ -16,7 +16,7 @@ struct gbench_row {
     void (*call)(void *ctx); /* the operation once */
     void  *ctx;
     double bytes, ops; /* of one call; 0: not counted */
-    /* Asked after every repetition, untimed: seconds that one call would take at the machine's
+    /* Asked before and after every repetition, untimed: seconds that one call would take at the machine's
      * limit as it is now. NULL: the row has no roof. */
     double (*roof)(void *ctx);
     const char *label; /* of the roof */

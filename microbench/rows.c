@@ -167,6 +167,7 @@ static int add_preset(const struct bench_options *o, const struct ek_kernels *t,
                                       .k            = k,
                                       .d            = ek_drivers[p->op],
                                       .shape        = p->shape,
+                                      .streams      = t->streams,
                                       .threads      = o->threads[i],
                                       .thread_index = i,
                                       .cold         = mode};
@@ -349,11 +350,12 @@ int row_prepare(struct row *r, struct threads *pool, struct arena *arena)
                 (r->stream >> 20) + 1);
         return -1;
     }
-    r->c = (struct ek_case){.fmt    = r->k->fmt,
-                            .s      = r->shape,
-                            .rng    = 2,
-                            .stream = arena->data,
-                            .slots  = r->threads * TASKS_PER_THREAD};
+    r->c = (struct ek_case){.fmt     = r->k->fmt,
+                            .s       = r->shape,
+                            .rng     = 2,
+                            .stream  = arena->data,
+                            .streams = r->streams,
+                            .slots   = r->threads * TASKS_PER_THREAD};
     case_make(&r->c, r->d);
     r->items = r->d->items(&r->shape);
     r->grain = case_grain(&r->c, r->d);

@@ -17,6 +17,7 @@ struct row {
     const struct ek_kernel *k;
     const struct ek_driver *d;
     struct ek_shape         shape;
+    size_t                  streams;               /* as in ek_kernels */
     size_t                  threads, thread_index; /* position in options.threads */
     int                     cold;
     char                    name[128];

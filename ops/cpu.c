@@ -36,6 +36,7 @@ static uint64_t detect(void)
         return 0;
     cpu |= EK_CPU_avx2;
     if (has_avxvnni()) cpu |= EK_CPU_avxvnni;
+    if (cpuinfo_get_core(0)->vendor == cpuinfo_vendor_amd) cpu |= EK_CPU_onestream;
     if ((state & ZMM) != ZMM || !cpuinfo_has_x86_avx512f() || !cpuinfo_has_x86_avx512bw() ||
         !cpuinfo_has_x86_avx512vl() || !cpuinfo_has_x86_avx512dq())
         return cpu;

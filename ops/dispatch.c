@@ -57,7 +57,8 @@ static const struct ek_kernel **slots(struct ek_kernels *t, enum ek_op op)
 ek_status ek_kernels_select(uint64_t cpu, struct ek_kernels *t)
 {
     if (!t) return EK_E_ARG;
-    *t = (struct ek_kernels){.struct_size = sizeof *t, .cpu = cpu};
+    *t = (struct ek_kernels){
+        .struct_size = sizeof *t, .cpu = cpu, .streams = (cpu & EK_CPU_onestream) != 0};
     for (size_t i = 0; i < KERNELS; i++) {
         const struct ek_kernel  *k = &registry[i];
         const struct ek_kernel **s = &slots(t, k->op)[k->fmt];

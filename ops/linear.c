@@ -251,30 +251,32 @@ static void call_gemv(struct call *c, const ek_pool *pool)
     if (p->round) quantize_rows(c, 0, c->m);
     if (p->packed_i8) {
         g.fn_i8 = c->t->gemv_i8[c->w->fmt]->fn.gemv_i8;
-        g.i8    = (struct ek_gemv_i8_args){.w   = c->w->data,
-                                           .xq  = at(c, p->xq),
-                                           .xd  = at(c, p->xd),
-                                           .xs  = at(c, p->xs),
-                                           .y   = c->y,
-                                           .n   = c->w->n,
-                                           .k   = p->kp,
-                                           .m   = c->m,
-                                           .ldy = c->ldy};
+        g.i8    = (struct ek_gemv_i8_args){.w       = c->w->data,
+                                           .xq      = at(c, p->xq),
+                                           .xd      = at(c, p->xd),
+                                           .xs      = at(c, p->xs),
+                                           .y       = c->y,
+                                           .n       = c->w->n,
+                                           .k       = p->kp,
+                                           .m       = c->m,
+                                           .ldy     = c->ldy,
+                                           .streams = c->t->streams};
     } else {
         if (p->copy_x) copy_rows(c, 0, c->m);
         const float *x   = p->copy_x ? at(c, p->xf) : c->x;
         const size_t ldx = p->copy_x ? p->kp : c->ldx;
         if (p->has_min) sum_rows(c, x, ldx);
         g.fn = c->t->gemv[c->w->fmt]->fn.gemv;
-        g.a  = (struct ek_gemv_args){.w    = c->w->data,
-                                     .x    = x,
-                                     .xsum = p->has_min ? at(c, p->sums) : NULL,
-                                     .y    = c->y,
-                                     .n    = c->w->n,
-                                     .k    = p->f->group ? p->kp : p->k,
-                                     .m    = c->m,
-                                     .ldx  = ldx,
-                                     .ldy  = c->ldy};
+        g.a  = (struct ek_gemv_args){.w       = c->w->data,
+                                     .x       = x,
+                                     .xsum    = p->has_min ? at(c, p->sums) : NULL,
+                                     .y       = c->y,
+                                     .n       = c->w->n,
+                                     .k       = p->f->group ? p->kp : p->k,
+                                     .m       = c->m,
+                                     .ldx     = ldx,
+                                     .ldy     = c->ldy,
+                                     .streams = c->t->streams};
     }
     ek_parallel(pool, c->w->n, ROW_GRAIN, run_gemv, &g);
 }

@@ -182,6 +182,7 @@ static int check_shape(struct test *t, const struct ek_shape *s, FILE *log)
                                 .s        = *s,
                                 .data     = (enum ek_data)data,
                                 .rng      = (uint64_t)data * 7919 + s->d[0] * 31 + s->d[1],
+                                .streams  = s->d[0] >> 1 & 1,
                                 .at_start = (int)((s->d[0] + (size_t)data) & 1)};
         case_make(&t->c, t->d);
         t->items              = t->d->items(s);

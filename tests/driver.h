@@ -52,6 +52,7 @@ struct ek_case {
     uint64_t        rng;
     int             at_start; /* buffers begin, not end, at an inaccessible page            */
     const void     *stream;   /* timing: the weights are these bytes; else NULL: make them  */
+    size_t          streams;  /* of gemv: see ek_kernels */
     size_t          slots;    /* timing: ranges that may run at once, each with scratch; 0: 1 */
     union {
 #define EK_OP(op, text, act) struct ek_##op##_args op;

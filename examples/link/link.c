@@ -116,8 +116,15 @@ int main(void)
     int bad = 0;
 
     struct ek_weights   m    = load(EK_FMT_bf16, w, values);
-    struct ek_gemv_args args = {
-        .w = m.data, .x = x, .y = y, .n = ROWS, .k = COLS, .m = 1, .ldx = kp, .ldy = ROWS};
+    struct ek_gemv_args args = {.w       = m.data,
+                                .x       = x,
+                                .y       = y,
+                                .n       = ROWS,
+                                .k       = COLS,
+                                .m       = 1,
+                                .ldx     = kp,
+                                .ldy     = ROWS,
+                                .streams = t.streams};
     run(t.gemv[EK_FMT_bf16], &args);
     bad |= compare(t.gemv[EK_FMT_bf16], values, x, y);
     free((void *)m.data);
@@ -136,8 +143,16 @@ int main(void)
         &(struct ek_quantize_args){
             .x = x, .q = xq, .d = xd, .s = xs, .k = COLS, .kp = kp, .group = group, .ldx = kp},
         0, 1);
-    const struct ek_gemv_i8_args args8 = {
-        .w = m.data, .xq = xq, .xd = xd, .xs = xs, .y = y, .n = ROWS, .k = kp, .m = 1, .ldy = ROWS};
+    const struct ek_gemv_i8_args args8 = {.w       = m.data,
+                                          .xq      = xq,
+                                          .xd      = xd,
+                                          .xs      = xs,
+                                          .y       = y,
+                                          .n       = ROWS,
+                                          .k       = kp,
+                                          .m       = 1,
+                                          .ldy     = ROWS,
+                                          .streams = t.streams};
     run(t.gemv_i8[EK_FMT_q4g32], &args8);
     for (size_t c = 0; c < COLS; c++) x[c] = xd[c / group] * (float)xq[c]; /* what it multiplied */
     bad |= compare(t.gemv_i8[EK_FMT_q4g32], values, x, y);

@@ -48,6 +48,7 @@ struct ek_gemv_args {
     size_t       n, k; /* k = ek_padded_k: whole groups                                         */
     size_t       m;    /* 1..EK_GEMV_MAX_M                                                      */
     size_t       ldx, ldy;
+    size_t       streams; /* as in ek_kernels; 0: the kernel's choice. Changes no bit of y.     */
 };
 typedef void ek_gemv_fn(const struct ek_gemv_args *a, size_t begin, size_t end);
 
@@ -61,6 +62,7 @@ struct ek_gemv_i8_args {
     const int32_t *xs; /* [m][k / group] sums of xq over each group                             */
     float         *y;  /* [m][ldy] f32                                                          */
     size_t         n, k, m, ldy;
+    size_t         streams; /* as in ek_gemv_args */
 };
 typedef void ek_gemv_i8_fn(const struct ek_gemv_i8_args *a, size_t begin, size_t end);
 
@@ -255,6 +257,7 @@ struct ek_kernel {
 struct ek_kernels {
     size_t   struct_size; /* sizeof(struct ek_kernels) of the library that filled it */
     uint64_t cpu;         /* the bits it was selected for                            */
+    size_t   streams;     /* for gemv: 1 where one stream of weights a core is fastest, else 0 */
 #define EK_OP(op, text, act) const struct ek_kernel *op[EK_FMT_COUNT];
 #include "ek/ops.def"
 #undef EK_OP

@@ -4,5 +4,5 @@
 
 #define FN(fmt)      EK_KERNEL_SYM(gemv_i8, fmt, avx2, )
 #define PANELS_OF(m) ((m) <= 2 ? 2 : 1)
-#define AHEAD        1152
+#define AHEAD        8192
 #include "kernels/template/gemv_i8.h"

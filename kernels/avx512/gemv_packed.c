@@ -3,6 +3,6 @@
 #include "kernels/avx512/decode.h"
 
 #define FN(fmt)      EK_KERNEL_SYM(gemv, fmt, avx512, )
-#define PANELS_OF(m) ((m) == 8 ? 1 : 2)
-#define AHEAD        1152
+#define PANELS_OF(m) ((m) >= 4 ? 1 : 2)
+#define AHEAD        8192
 #include "kernels/template/gemv_packed.h"

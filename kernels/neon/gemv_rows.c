@@ -4,5 +4,5 @@
 
 #define FN(fmt)    EK_KERNEL_SYM(gemv, fmt, neon, )
 #define ROWS_OF(m) ((m) == 8 ? 2 : 4)
-#define AHEAD      1024
+#define AHEAD      6144
 #include "kernels/template/gemv_rows.h"

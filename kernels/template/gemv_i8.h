@@ -2,8 +2,8 @@
 /* kernels/template/gemv_i8.h - GEMV over packed weights with 8-bit activations. The including file
  * has its simd.h and a dot_*.h, and defines
  *     FN(fmt)         symbol of the kernel
- *     PANELS_OF(m)    panels walked side by side for m tokens: as many streams
- *     AHEAD           bytes prefetched ahead of each stream
+ *     PANELS_OF(m)    panels walked side by side for m tokens, unless streams is 1
+ *     AHEAD           bytes prefetched ahead, all streams together
  * A dot_*.h gives
  *     xq, x_load(p)              sixteen activations, as dot products want them
  *     DOT4(acc, w, x, lane)      acc += codes 0..15 times activations [4 lane, 4 lane + 4)
@@ -131,7 +131,7 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io8 *io, size
         }
     }
     for (size_t col = 0, offset = 0; col < io->k; col += f->block, offset += block_bytes) {
-        const size_t   far   = offset + AHEAD; /* then on into the next set of panels */
+        const size_t   far   = offset + AHEAD / P; /* then on into the next set of panels */
         const uint8_t *ahead = w + (far < stride ? far : far + (P - 1) * stride);
         const size_t   groups =
             f->kind == EK_FMT_SYM && io->k - col < f->block ? 1 : f->block / f->group;
@@ -187,7 +187,7 @@ EK_INLINE void range8(const struct ek_geometry *f, const struct ek_gemv_i8_args 
     }
     const size_t last  = (end + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS;
     size_t       panel = begin / EK_PANEL_ROWS;
-    for (; panel + PANELS_OF(M) <= last; panel += PANELS_OF(M))
+    for (; a->streams != 1 && panel + PANELS_OF(M) <= last; panel += PANELS_OF(M))
         panel_set(f, &io, PANELS_OF(M), M, panel, begin, end);
     for (; panel < last; panel++) panel_set(f, &io, 1, M, panel, begin, end);
 }

@@ -2,13 +2,13 @@
 /* kernels/template/gemv_packed.h - GEMV over packed weights with float activations. The including
  * file has its simd.h and a decode.h and defines
  *     FN(fmt)         symbol of the kernel
- *     PANELS_OF(m)    panels walked side by side for m tokens: as many streams
- *     AHEAD           bytes prefetched ahead of each stream
+ *     PANELS_OF(m)    panels walked side by side for m tokens, unless streams is 1
+ *     AHEAD           bytes prefetched ahead, all streams together
  * A decode.h gives
  *     decode_ready(f, q)      a unit's codes, prepared once for its columns
  *     DECODE4(f, q, j)        column j (0..7) of a unit of 4-bit codes as floats, less the zero
  *     DECODE8(f, q, j)        column j (0..3) of a unit of 8-bit codes
- * Lanes are rows. Each (row, token) has two running sums per group, even and odd columns, so its
+ * Lanes are rows. Each (row, token) has two running sums per 32 columns, even and odd ones, so its
  * bits do not depend on its neighbours. */
 #include "kernels/template/panel.h"
 
@@ -40,14 +40,44 @@ EK_INLINE void add_unit(const struct ek_geometry *f, size_t P, size_t M, int fet
         if (fetch) prefetch(ahead + p * stride);
         const vi q = decode_ready(f, i_load(w + p * stride));
         if (f->bits == 4) {
-            COLUMN(DECODE4, 0)
-            COLUMN(DECODE4, 1)
-            COLUMN(DECODE4, 2)
-            COLUMN(DECODE4, 3) COLUMN(DECODE4, 4) COLUMN(DECODE4, 5) COLUMN(DECODE4, 6)
-                COLUMN(DECODE4, 7)
+            COLUMN(DECODE4, 0);
+            COLUMN(DECODE4, 1);
+            COLUMN(DECODE4, 2);
+            COLUMN(DECODE4, 3);
+            COLUMN(DECODE4, 4);
+            COLUMN(DECODE4, 5);
+            COLUMN(DECODE4, 6);
+            COLUMN(DECODE4, 7);
         } else {
-            COLUMN(DECODE8, 0) COLUMN(DECODE8, 1) COLUMN(DECODE8, 2) COLUMN(DECODE8, 3)
+            COLUMN(DECODE8, 0);
+            COLUMN(DECODE8, 1);
+            COLUMN(DECODE8, 2);
+            COLUMN(DECODE8, 3);
         }
+    }
+}
+
+/* 32 columns of P panels: acc[p][t] += scale[p] * sum of codes times activations. */
+EK_INLINE void add_run(const struct ek_geometry *f, size_t P, size_t M, int fetch, const uint8_t *w,
+                       const uint8_t *ahead, size_t stride, const struct io32 *io, size_t col,
+                       const vf scale[P_MAX], vf acc[P_MAX][M_MAX])
+{
+    const size_t unit = 32 / f->bits;
+    vf           sums[P_MAX][M_MAX][2];
+    EK_UNROLL
+    for (size_t p = 0; p < P; p++) {
+        EK_UNROLL
+        for (size_t t = 0; t < M; t++) sums[p][t][0] = sums[p][t][1] = v_set(0.0f);
+    }
+    for (size_t c = 0; c < 32; c += unit) {
+        const size_t at = c / unit * 64;
+        add_unit(f, P, M, fetch, w + at, ahead + at, stride, io, col + c, sums);
+    }
+    EK_UNROLL
+    for (size_t p = 0; p < P; p++) {
+        EK_UNROLL
+        for (size_t t = 0; t < M; t++)
+            acc[p][t] = v_fma(scale[p], v_add(sums[p][t][0], sums[p][t][1]), acc[p][t]);
     }
 }
 
@@ -55,7 +85,7 @@ EK_INLINE void add_unit(const struct ek_geometry *f, size_t P, size_t M, int fet
 EK_INLINE void panel_set(const struct ek_geometry *f, const struct io32 *io, size_t P, size_t M,
                          size_t panel, size_t begin, size_t end)
 {
-    const size_t   stride = io->panel_bytes, unit = 32 / f->bits;
+    const size_t   stride      = io->panel_bytes;
     const uint8_t *w           = io->w + panel * stride;
     const size_t   block_bytes = ek_block_bytes(f), group_bytes = ek_code_bytes(f, f->group);
     vf             acc[NV][P_MAX][M_MAX];
@@ -68,7 +98,7 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io32 *io, siz
         }
     }
     for (size_t col = 0, offset = 0; col < io->k; col += f->block, offset += block_bytes) {
-        const size_t   far   = offset + AHEAD;
+        const size_t   far   = offset + AHEAD / P;
         const uint8_t *ahead = w + (far < stride ? far : far + (P - 1) * stride);
         const size_t   groups =
             f->kind == EK_FMT_SYM && io->k - col < f->block ? 1 : f->block / f->group;
@@ -82,28 +112,21 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io32 *io, siz
             for (size_t j = 0; j < groups; j++) {
                 const size_t c0 = col + j * f->group, g = c0 / f->group;
                 const size_t at = offset + f->head + j * group_bytes;
-                vf           sums[P_MAX][M_MAX][2];
+                vf           scale[P_MAX];
                 EK_UNROLL
                 for (size_t p = 0; p < P; p++) {
+                    vf minimum = v_set(0.0f);
+                    scale[p]   = minimum;
+                    group_scale(f, w + p * stride + offset, v, j, &sb[p], &scale[p], &minimum);
+                    if (f->kind == EK_FMT_SYM) continue;
                     EK_UNROLL
-                    for (size_t t = 0; t < M; t++) sums[p][t][0] = sums[p][t][1] = v_set(0.0f);
+                    for (size_t t = 0; t < M; t++)
+                        acc[v][p][t] = v_fma(minimum, v_set(io->xsum[t][g]), acc[v][p][t]);
                 }
-                for (size_t c = 0; c < f->group; c += unit) {
-                    const size_t u = at + c / unit * 64;
-                    add_unit(f, P, M, v == 0, w + u + v * VECTOR_BYTES, ahead + (u - offset),
-                             stride, io, c0 + c, sums);
-                }
-                EK_UNROLL
-                for (size_t p = 0; p < P; p++) {
-                    vf scale = v_set(0.0f), minimum = v_set(0.0f);
-                    group_scale(f, w + p * stride + offset, v, j, &sb[p], &scale, &minimum);
-                    EK_UNROLL
-                    for (size_t t = 0; t < M; t++) {
-                        const vf s   = v_add(sums[p][t][0], sums[p][t][1]);
-                        acc[v][p][t] = v_fma(scale, s, acc[v][p][t]);
-                        if (f->kind != EK_FMT_SYM)
-                            acc[v][p][t] = v_fma(minimum, v_set(io->xsum[t][g]), acc[v][p][t]);
-                    }
+                for (size_t c = 0; c < f->group; c += 32) {
+                    const size_t u = at + ek_code_bytes(f, c);
+                    add_run(f, P, M, v == 0, w + u + v * VECTOR_BYTES, ahead + (u - offset), stride,
+                            io, c0 + c, scale, acc[v]);
                 }
             }
         }
@@ -131,7 +154,7 @@ EK_INLINE void range32(const struct ek_geometry *f, const struct ek_gemv_args *a
     }
     const size_t last  = (end + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS;
     size_t       panel = begin / EK_PANEL_ROWS;
-    for (; panel + PANELS_OF(M) <= last; panel += PANELS_OF(M))
+    for (; a->streams != 1 && panel + PANELS_OF(M) <= last; panel += PANELS_OF(M))
         panel_set(f, &io, PANELS_OF(M), M, panel, begin, end);
     for (; panel < last; panel++) panel_set(f, &io, 1, M, panel, begin, end);
 }

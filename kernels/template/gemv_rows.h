@@ -2,8 +2,8 @@
 /* kernels/template/gemv_rows.h - GEMV over row-major f32, f16 and bf16. The including file has its
  * simd.h and defines
  *     FN(fmt)        symbol of the kernel
- *     ROWS_OF(m)     rows walked side by side for m tokens: as many streams, m sums each
- *     AHEAD          bytes prefetched ahead of each stream
+ *     ROWS_OF(m)     rows walked side by side for m tokens, m sums each, unless streams is 1
+ *     AHEAD          bytes prefetched ahead, all streams together
  * Each (row, token) has one running vector, so its bits do not depend on its neighbours. */
 
 enum { ROWS_MAX = 4, M_MAX = EK_GEMV_MAX_M };
@@ -45,19 +45,19 @@ EK_INLINE void rows_set(const struct rows_io *io, enum ek_fmt fmt, size_t R, siz
         for (size_t t = 0; t < M; t++) sum[i][t] = v_set(0.0f);
     }
     size_t c = 0;
-    for (; c + line <= io->k; c += line) {
-        const size_t far   = c * size + AHEAD;
+    for (; c + 2 * line <= io->k; c += 2 * line) {
+        const size_t far   = c * size + AHEAD / R / 128 * 128;
         const char  *ahead = w + (far < row_bytes ? far : far + (R - 1) * row_bytes);
         EK_UNROLL
-        for (size_t i = 0; i < R; i++) prefetch(ahead + i * row_bytes);
-        EK_UNROLL
-        for (size_t v = 0; v < line; v += VL) {
+        for (size_t i = 0; i < R; i++) {
+            prefetch(ahead + i * row_bytes + 64), prefetch(ahead + i * row_bytes);
             EK_UNROLL
-            for (size_t i = 0; i < R; i++) {
-                const vf q = load_weights(fmt, w + i * row_bytes + (c + v) * size);
+            for (size_t v = 0; v < 2 * line; v += VL) {
+                const size_t at = c + (v + line) % (2 * line); /* the odd line first: probe.h */
+                const vf     q  = load_weights(fmt, w + i * row_bytes + at * size);
                 EK_UNROLL
                 for (size_t t = 0; t < M; t++)
-                    sum[i][t] = v_fma(q, v_load(io->x[t] + c + v), sum[i][t]);
+                    sum[i][t] = v_fma(q, v_load(io->x[t] + at), sum[i][t]);
             }
         }
     }
@@ -86,8 +86,11 @@ EK_INLINE void rows_range(const struct ek_gemv_args *a, enum ek_fmt fmt, size_t 
         const size_t token = t < a->m ? t : a->m - 1;
         io.x[t] = a->x + token * a->ldx, io.y[t] = a->y + token * a->ldy;
     }
-    size_t row = begin;
-    for (; row + ROWS_OF(M) <= end; row += ROWS_OF(M)) rows_set(&io, fmt, ROWS_OF(M), M, row);
+    /* One row alone adds up a vector at a time, four cycles each: too slow for short vectors. */
+    const int alone = a->streams == 1 && VL * size_of(fmt) == 64;
+    size_t    row   = begin;
+    for (; !alone && row + ROWS_OF(M) <= end; row += ROWS_OF(M))
+        rows_set(&io, fmt, ROWS_OF(M), M, row);
     for (; row < end; row++) rows_set(&io, fmt, 1, M, row);
 }
 

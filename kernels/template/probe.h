@@ -45,7 +45,7 @@ EK_INLINE void read_streams(const struct ek_read_args *a, size_t begin, size_t e
     }
 DEFINE_READ(, 1, 0, 0)
 DEFINE_READ(_ahead, 1, 1024, 1)
-DEFINE_READ(_rising, 1, 1024, 0)
+DEFINE_READ(_far, 1, 8192, 1)
 DEFINE_READ(_two, 2, 1024, 1)
 DEFINE_READ(_four, 4, 2048, 0)
 

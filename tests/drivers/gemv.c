@@ -28,15 +28,16 @@ static void setup_gemv(struct ek_case *c)
             for (size_t i = 0; i < f->group; i++) xsum[g] += x[g * f->group + i];
         }
     }
-    c->a.gemv = (struct ek_gemv_args){.w    = w,
-                                      .x    = x,
-                                      .xsum = xsum,
-                                      .y    = case_buffer(c, m * n * sizeof(float), ROLE_OUT),
-                                      .n    = n,
-                                      .k    = k,
-                                      .m    = m,
-                                      .ldx  = k,
-                                      .ldy  = n};
+    c->a.gemv = (struct ek_gemv_args){.w       = w,
+                                      .x       = x,
+                                      .xsum    = xsum,
+                                      .y       = case_buffer(c, m * n * sizeof(float), ROLE_OUT),
+                                      .n       = n,
+                                      .k       = k,
+                                      .m       = m,
+                                      .ldx     = k,
+                                      .ldy     = n,
+                                      .streams = c->streams};
     if (!mag) return;
     double *wide = calloc(m * k, sizeof *wide);
     if (!wide) exit(2);
@@ -60,7 +61,8 @@ static void setup_gemv_i8(struct ek_case *c)
                                             .n   = n,
                                             .k   = k,
                                             .m   = m,
-                                            .ldy = n};
+                                            .ldy = n,
+                                            .streams = c->streams};
     if (!mag) return;
     double *wide = calloc(m * k, sizeof *wide);
     if (!wide) exit(2);
