@@ -93,12 +93,14 @@ static void show_progress(void *user, size_t done, size_t total)
     if (done >= total) fputc('\n', stderr);
 }
 
-static void write_context(const struct bench_options *o, const struct arena *a)
+static void write_context(const struct bench_options *o, const struct topology *t,
+                          const struct arena *a)
 {
     char text[64];
     snprintf(text, sizeof text, "%zu", a->bytes);
     gbench_context("ek_cold_bytes", text);
     gbench_context("ek_huge_pages", a->huge ? "transparent" : "no");
+    gbench_context("ek_cpu", t->model);
     gbench_context("ek_preset", o->preset);
     gbench_context("ek_peer", peer_description());
 }
@@ -175,7 +177,7 @@ int bench_run(const struct bench_options *o, const struct topology *t, struct be
         fprintf(stderr, "ek bench: %zu MiB for cold rows: %s\n", o->memory >> 20, strerror(errno));
         return -1;
     }
-    write_context(o, &arena);
+    write_context(o, t, &arena);
     int bad = start_pools(o, t, pools);
     for (size_t i = 0; !bad && i < list->count; i++)
         bad = row_prepare(&list->rows[i], &pools[list->rows[i].thread_index], &arena);

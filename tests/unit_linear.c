@@ -116,6 +116,25 @@ Test(linear, gemm_agrees_with_gemv)
     }
 }
 
+Test(linear, streams_change_no_bit)
+{
+    for (int i = 0; i < EK_FMT_COUNT; i++)
+        for (size_t m = 1; m <= 8; m++) {
+            struct problem p     = make_problem((enum ek_fmt)i, 70, 288, m);
+            const size_t   bytes = (m - 1) * (p.w.n + 2) * sizeof *p.y + p.w.n * sizeof *p.y;
+            float         *kept  = malloc(bytes);
+            memset(p.y, 0, bytes);
+            table.streams = 0;
+            cr_assert_eq(run(&p, NULL), EK_OK);
+            memcpy(kept, p.y, bytes);
+            table.streams = 1;
+            cr_assert_eq(run(&p, NULL), EK_OK);
+            cr_assert(!memcmp(kept, p.y, bytes), "%s m=%zu", ek_fmt_info(p.w.fmt)->name, m);
+            free(kept);
+            drop_problem(&p);
+        }
+}
+
 Test(linear, a_row_has_the_bits_it_has_alone)
 {
     for (int i = 0; i < EK_FMT_COUNT; i++)

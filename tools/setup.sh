@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 
 build=(gcc g++ cmake ninja-build pkg-config libc6-dev libcpuinfo-dev libpthreadpool-dev
     libhwloc-dev libjansson-dev libbenchmark-dev libxnnpack-dev libcriterion-dev)
-check=(clang clang-format clang-tidy shellcheck make python3 python3-numpy qemu-user gcc-aarch64-linux-gnu
-    libc6-dev-arm64-cross)
+check=(clang clang-format clang-tidy shellcheck make binutils libbenchmark-tools python3 python3-numpy
+    python3-scipy qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 packages=("${build[@]}")
 [[ ${1:-build} == build ]] || packages+=("${check[@]}")
 

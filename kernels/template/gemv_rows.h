@@ -4,7 +4,7 @@
  *     FN(fmt)        symbol of the kernel
  *     ROWS_OF(m)     rows walked side by side for m tokens, m sums each, unless streams is 1
  *     AHEAD          bytes prefetched ahead, all streams together
- * Each (row, token) has one running vector, so its bits do not depend on its neighbours. */
+ * Each (row, token) has two running vectors, so its bits do not depend on its neighbours. */
 
 enum { ROWS_MAX = 4, M_MAX = EK_GEMV_MAX_M };
 
@@ -38,11 +38,11 @@ EK_INLINE void rows_set(const struct rows_io *io, enum ek_fmt fmt, size_t R, siz
 {
     const size_t size = size_of(fmt), line = 64 / size, row_bytes = io->k * size;
     const char  *w = io->w + row * row_bytes;
-    vf           sum[ROWS_MAX][M_MAX];
+    vf           sum[ROWS_MAX][M_MAX][2]; /* even and odd lines */
     EK_UNROLL
     for (size_t i = 0; i < R; i++) {
         EK_UNROLL
-        for (size_t t = 0; t < M; t++) sum[i][t] = v_set(0.0f);
+        for (size_t t = 0; t < M; t++) sum[i][t][0] = sum[i][t][1] = v_set(0.0f);
     }
     size_t c = 0;
     for (; c + 2 * line <= io->k; c += 2 * line) {
@@ -57,7 +57,7 @@ EK_INLINE void rows_set(const struct rows_io *io, enum ek_fmt fmt, size_t R, siz
                 const vf     q  = load_weights(fmt, w + i * row_bytes + at * size);
                 EK_UNROLL
                 for (size_t t = 0; t < M; t++)
-                    sum[i][t] = v_fma(q, v_load(io->x[t] + at), sum[i][t]);
+                    sum[i][t][v < line] = v_fma(q, v_load(io->x[t] + at), sum[i][t][v < line]);
             }
         }
     }
@@ -68,13 +68,14 @@ EK_INLINE void rows_set(const struct rows_io *io, enum ek_fmt fmt, size_t R, siz
             const vf q = load_weights_n(fmt, w + i * row_bytes + c * size, n);
             EK_UNROLL
             for (size_t t = 0; t < M; t++)
-                sum[i][t] = v_fma(q, v_load_n(io->x[t] + c, n), sum[i][t]);
+                sum[i][t][0] = v_fma(q, v_load_n(io->x[t] + c, n), sum[i][t][0]);
         }
     }
     EK_UNROLL
     for (size_t i = 0; i < R; i++) {
         EK_UNROLL
-        for (size_t t = 0; t < M; t++) io->y[t][row + i] = v_hsum(sum[i][t]);
+        for (size_t t = 0; t < M; t++)
+            io->y[t][row + i] = v_hsum(v_add(sum[i][t][0], sum[i][t][1]));
     }
 }
 
@@ -86,10 +87,8 @@ EK_INLINE void rows_range(const struct ek_gemv_args *a, enum ek_fmt fmt, size_t 
         const size_t token = t < a->m ? t : a->m - 1;
         io.x[t] = a->x + token * a->ldx, io.y[t] = a->y + token * a->ldy;
     }
-    /* One row alone adds up a vector at a time, four cycles each: too slow for short vectors. */
-    const int alone = a->streams == 1 && VL * size_of(fmt) == 64;
-    size_t    row   = begin;
-    for (; !alone && row + ROWS_OF(M) <= end; row += ROWS_OF(M))
+    size_t row = begin;
+    for (; a->streams != 1 && row + ROWS_OF(M) <= end; row += ROWS_OF(M))
         rows_set(&io, fmt, ROWS_OF(M), M, row);
     for (; row < end; row++) rows_set(&io, fmt, 1, M, row);
 }
