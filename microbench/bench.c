@@ -172,7 +172,7 @@ int bench_run(const struct bench_options *o, const struct topology *t, struct be
         return -1;
     }
     struct row_list *list = &out->state->list;
-    if (rows_select(o, list)) return -1;
+    if (rows_select(o, list) || !list->count) return -1;
     if (arena_make(&arena, o->memory)) {
         fprintf(stderr, "ek bench: %zu MiB for cold rows: %s\n", o->memory >> 20, strerror(errno));
         return -1;

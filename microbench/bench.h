@@ -47,7 +47,7 @@ struct bench_report {
 };
 
 /* Runs; keeps what bench_write needs until bench_drop. 0, or -1 with a message on stderr. */
-int  bench_run(const struct bench_options *o, const struct topology *t, struct bench_report *r);
+int  bench_run(const struct bench_options *o, const struct topology *t, struct bench_report *out);
 int  bench_write(const struct bench_report *r, int csv, const char *path);
 void bench_drop(struct bench_report *r);
 

@@ -33,7 +33,8 @@ static struct past find(const json_t *benchmarks, const char *name)
         const char *row  = json_string_value(json_object_get(b, "name"));
         const char *type = json_string_value(json_object_get(b, "run_type"));
         const char *unit = json_string_value(json_object_get(b, "time_unit"));
-        if (!row || strcmp(row, name) || !type || strcmp(type, "iteration") || p.count == 64)
+        if (!row || strcmp(row, name) != 0 || !type || strcmp(type, "iteration") != 0 ||
+            p.count == 64)
             continue;
         p.samples[p.count++] =
             json_number_value(json_object_get(b, "real_time")) * unit_ns(unit ? unit : "ns");

@@ -119,7 +119,7 @@ static int add_roofs(const struct bench_options *o, const struct ek_kernels *t,
         r.kind = ROW_READ, r.d = ek_drivers[EK_OP_read];
         for (size_t j = 0; j < ek_kernel_count(); j++) {
             r.k = ek_kernel_at(j);
-            if (r.k->op != EK_OP_read || strcmp(r.k->isa, t->read[EK_FMT_f32]->isa)) continue;
+            if (r.k->op != EK_OP_read || strcmp(r.k->isa, t->read[EK_FMT_f32]->isa) != 0) continue;
             r.cold = 1, r.shape = (struct ek_shape){{COLD_BLOCKS}};
             if (add_row(list, &r, NULL)) return -1;
             r.cold = 0, r.shape = (struct ek_shape){{HOT_BLOCKS * r.threads}};
@@ -188,7 +188,7 @@ int rows_select(const struct bench_options *o, struct row_list *list)
         fprintf(stderr, "ek bench: EK_ISA=%s: unknown name\n", getenv("EK_ISA"));
         return -1;
     }
-    if (o->isa && strcmp(o->isa, "all") && !level_known(o->isa)) {
+    if (o->isa && strcmp(o->isa, "all") != 0 && !level_known(o->isa)) {
         fprintf(stderr, "ek bench: --isa %s: no kernel is called that\n", o->isa);
         return -1;
     }
@@ -212,7 +212,7 @@ int rows_select(const struct bench_options *o, struct row_list *list)
     if (o->filter) regfree(&filter);
     if (!known) fprintf(stderr, "ek bench: --shapes %s: no such preset; known are", o->preset);
     for (size_t i = 0; !known && i < PRESETS; i++)
-        if (!i || strcmp(presets[i].name, presets[i - 1].name))
+        if (!i || strcmp(presets[i].name, presets[i - 1].name) != 0)
             fprintf(stderr, " %s", presets[i].name);
     if (!known) fputs(" all\n", stderr);
     return bad || !known ? -1 : 0;
@@ -274,8 +274,12 @@ double row_roof(void *row)
 {
     const struct row *r      = row;
     const double      enough = 6e-3, start = seconds_now();
-    double            taken = 0, calls = 0;
-    for (; taken < enough; taken = seconds_now() - start, calls++) row_call(r->roof);
+    double            taken, calls         = 0;
+    do {
+        row_call(r->roof);
+        calls++;
+        taken = seconds_now() - start;
+    } while (taken < enough);
     const int reads = r->roof->kind == ROW_READ;
     return (reads ? row_bytes(r) / row_bytes(r->roof) : row_ops(r) / row_ops(r->roof)) * taken /
            calls;

@@ -438,7 +438,7 @@ static void dequantize_row(const struct ek_weights *w, size_t r, float *out)
 {
     const struct ek_fmt_info *f  = ek_fmt_info(w->fmt);
     const size_t              kp = ek_padded_k(w->fmt, w->k);
-    if (f->kind == EK_FMT_FLOAT) {
+    if (!f->block) { /* not packed */
         const uint16_t *u = (const uint16_t *)w->data + r * w->k;
         if (w->fmt == EK_FMT_f32)
             memcpy(out, (const float *)w->data + r * w->k, w->k * sizeof *out);

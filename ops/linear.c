@@ -240,7 +240,7 @@ static void run_gemv(void *task, size_t b, size_t e)
     const struct gemv_task *g = task;
     if (g->fn_i8)
         g->fn_i8(&g->i8, b, e);
-    else
+    else if (g->fn)
         g->fn(&g->a, b, e);
 }
 
@@ -296,6 +296,7 @@ static int arguments_sound(const struct ek_kernels *t, const struct ek_weights *
            y && ldx >= w->k && ldy >= w->n;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): sizes and strides one by one, as in BLAS */
 ek_status ek_linear(const struct ek_kernels *t, const ek_pool *pool, const struct ek_weights *w,
                     const float *x, size_t ldx, size_t m, float *y, size_t ldy,
                     const struct ek_linear_options *opt, void *work, size_t work_bytes)

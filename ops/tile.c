@@ -48,6 +48,7 @@ static size_t group_index(size_t kp, size_t group, size_t m, size_t t, size_t g)
     return (kb / group * tiles_of(m) + t / EK_TILE * groups + g - kb / group) * EK_TILE;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): sizes and strides one by one, as in BLAS */
 void ek_tile_i8(const int8_t *q, const float *d, const int32_t *s, size_t kp, size_t group,
                 unsigned zero, size_t m, size_t t0, size_t t1, int8_t *tiled, float *td,
                 int32_t *ts)

@@ -64,6 +64,7 @@ ek_status ek_rmsnorm(const struct ek_kernels *t, const ek_pool *pool, const floa
     return rmsnorm_run(t, pool, &a, rows, 1);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): sizes and strides one by one, as in BLAS */
 ek_status ek_layernorm(const struct ek_kernels *t, const ek_pool *pool, const float *x,
                        const float *g, const float *b, float *y, size_t rows, size_t cols,
                        float eps)

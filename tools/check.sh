@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # tools/check.sh [STEP...] - every test, in every way they are run; without names all steps, in this
 # order:
-#   style     clang-format, shellcheck, one SPDX line a file
+#   style     clang-format, shellcheck, one SPDX line a file, tables of README.md
 #   release   gcc, warnings as errors; all tests; forced ISA levels
 #   package   what is installed: linking, symbols, headers, prefixes (tools/package.sh)
 #   bench     ek bench: rows, JSON, a baseline, and a row that beats its roof
@@ -104,6 +104,7 @@ if wanted style; then
     run clang-format clang-format --dry-run -Werror $(sources)
     run shellcheck shellcheck $(git ls-files '*.sh' .ci/run)
     run spdx spdx
+    run readme tools/readme.py --check
 fi
 if wanted release && run build-release build release -DPython3_EXECUTABLE=/usr/bin/python3; then
     run test-release ctest --preset release

@@ -191,16 +191,14 @@ static int read_line(const char *path, char *line, int size)
 static void warn_about_machine(const struct bench_options *b, const struct topology *t)
 {
     char   line[256];
-    double load = 0;
     size_t most = 0;
     for (size_t i = 0; i < b->thread_count; i++)
         if (b->threads[i] > most) most = b->threads[i];
     if (!read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", line, sizeof line) &&
-        strcmp(line, "performance"))
+        strcmp(line, "performance") != 0)
         fprintf(stderr, "warning: CPU governor is %s, not performance\n", line);
-    if (!read_line("/proc/loadavg", line, sizeof line) && sscanf(line, "%lf", &load) == 1 &&
-        load > 0.3 * (double)t->pus)
-        fprintf(stderr, "warning: load average is %.2f on %zu CPUs\n", load, t->pus);
+    if (!read_line("/proc/loadavg", line, sizeof line) && strtod(line, NULL) > 0.3 * (double)t->pus)
+        fprintf(stderr, "warning: load average is %.4s on %zu CPUs\n", line, t->pus);
     if (read_line("/sys/kernel/mm/transparent_hugepage/enabled", line, sizeof line) ||
         strstr(line, "[never]"))
         fputs("warning: no transparent huge pages; large reads will miss the TLB\n", stderr);

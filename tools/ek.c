@@ -36,7 +36,7 @@ static void version(void)
     printf("ek %s (%s), %s, kernels:", ek_version(), EK_COMMIT, __VERSION__);
     const char *last = "";
     for (size_t i = 0; i < ek_kernel_count(); i++)
-        if (strcmp(ek_kernel_at(i)->isa, last)) printf(" %s", last = ek_kernel_at(i)->isa);
+        if (strcmp(ek_kernel_at(i)->isa, last) != 0) printf(" %s", last = ek_kernel_at(i)->isa);
     putchar('\n');
 }
 

@@ -151,7 +151,7 @@ END
 # ---- symbols ------------------------------------------------------------------------------------
 
 public_symbols() {
-    sed -n 's/^#define \(ek_[a-z0-9_]*\) EK_SYM(\1)$/\1/p' "$source/include/ek/symbols.h"
+    sed -n 's/^#define \(ek_[a-z0-9_]*\)  *EK_SYM(\1)$/\1/p' "$source/include/ek/symbols.h"
 }
 
 # Global symbols that files define; the ones that they take from elsewhere.

@@ -11,23 +11,32 @@
 
 enum { PATH_BYTES = 4096 };
 
+/* The numbers of a file's first line; those that are not there, or words such as "max", are 0. */
+static void read_numbers(const char *path, double *first, double *second)
+{
+    char  line[128] = "";
+    FILE *f         = fopen(path, "r");
+    *first = *second = 0;
+    if (!f) return;
+    if (fgets(line, sizeof line, f)) {
+        char *end = line + strcspn(line, " ");
+        *first    = strtod(line, NULL);
+        *second   = strtod(end, NULL);
+    }
+    fclose(f);
+}
+
+/* quota_file holds the quota and its period, or period_file the period. */
 static double read_ratio(const char *root, const char *dir, const char *quota_file,
                          const char *period_file)
 {
-    char   path[2 * PATH_BYTES], first[64] = "";
-    double quota = 0, period = 0;
+    char   path[2 * PATH_BYTES];
+    double quota, period, none;
     snprintf(path, sizeof path, "%s%s/%s", root, dir, quota_file);
-    FILE *f = fopen(path, "r");
-    if (!f) return 0;
-    const int n = fscanf(f, "%63s %lf", first, &period);
-    fclose(f);
-    if (n < 1 || sscanf(first, "%lf", &quota) != 1) return 0; /* "max" */
+    read_numbers(path, &quota, &period);
     if (period_file) {
         snprintf(path, sizeof path, "%s%s/%s", root, dir, period_file);
-        f = fopen(path, "r");
-        if (!f) return 0;
-        if (fscanf(f, "%lf", &period) != 1) period = 0;
-        fclose(f);
+        read_numbers(path, &period, &none);
     }
     return quota > 0 && period > 0 ? quota / period : 0;
 }
@@ -93,13 +102,11 @@ static void read_caches(struct topology *t, hwloc_topology_t h)
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         const int n = hwloc_get_nbobjs_by_type(h, types[i]);
         if (n <= 0) continue;
-        const hwloc_obj_t                      o = hwloc_get_obj_by_type(h, types[i], 0);
+        struct hwloc_obj                      *o = hwloc_get_obj_by_type(h, types[i], 0);
         const struct hwloc_cache_attr_s *const a = &o->attr->cache;
         t->caches[t->cache_count++] =
             (struct cache){.level     = a->depth,
-                           .type      = a->type == HWLOC_OBJ_CACHE_DATA          ? 'd'
-                                        : a->type == HWLOC_OBJ_CACHE_INSTRUCTION ? 'i'
-                                                                                 : 'u',
+                           .type      = "udi"[a->type],
                            .bytes     = (size_t)a->size,
                            .count     = (size_t)n,
                            .shared_by = (size_t)hwloc_bitmap_weight(o->cpuset)};
@@ -166,7 +173,7 @@ int topology_read(struct topology *t, const char *root, const char *xml)
                                                   .cores      = count_of(h, HWLOC_OBJ_CORE),
                                                   .pus        = count_of(h, HWLOC_OBJ_PU),
                                                   .quota      = cgroup_quota(root)};
-    const hwloc_obj_t package = hwloc_get_obj_by_type(h, HWLOC_OBJ_PACKAGE, 0);
+    struct hwloc_obj *package = hwloc_get_obj_by_type(h, HWLOC_OBJ_PACKAGE, 0);
     const char       *model   = package ? hwloc_obj_get_info_by_name(package, "CPUModel") : NULL;
     snprintf(t->model, sizeof t->model, "%s", model ? model : "unknown");
     read_caches(t, h);
