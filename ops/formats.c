@@ -39,6 +39,11 @@ ek_status ek_fmt_from_name(const char *name, enum ek_fmt *fmt)
     return EK_E_ARG;
 }
 
+static int is_float(const struct ek_fmt_info *f)
+{
+    return !f->block;
+}
+
 static struct ek_geometry geometry(const struct ek_fmt_info *f)
 {
     return (struct ek_geometry){f->kind, f->bits, f->group, f->block, f->head};
@@ -53,7 +58,7 @@ static size_t padding(const struct ek_fmt_info *f)
 size_t ek_padded_k(enum ek_fmt fmt, size_t k)
 {
     const struct ek_fmt_info *f = ek_fmt_info(fmt);
-    if (!f || f->kind == EK_FMT_FLOAT) return k;
+    if (!f || is_float(f)) return k;
     const size_t p = padding(f);
     return (k + p - 1) / p * p;
 }
@@ -63,11 +68,10 @@ ek_status ek_weights_bytes(enum ek_fmt fmt, size_t n, size_t k, size_t *bytes, s
     const struct ek_fmt_info *f = ek_fmt_info(fmt);
     if (!f || !n || !k || !bytes) return EK_E_ARG;
     if (k > SIZE_MAX / 256 || n > SIZE_MAX - EK_PANEL_ROWS) return EK_E_OVERFLOW;
-    const struct ek_geometry g        = geometry(f);
-    const int                is_float = f->kind == EK_FMT_FLOAT;
+    const struct ek_geometry g = geometry(f);
 
-    const size_t panel = is_float ? k * f->bits / 8 : ek_panel_bytes(&g, ek_padded_k(fmt, k));
-    const size_t count = is_float ? n : (n + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS;
+    const size_t panel = is_float(f) ? k * f->bits / 8 : ek_panel_bytes(&g, ek_padded_k(fmt, k));
+    const size_t count = is_float(f) ? n : (n + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS;
     size_t       total;
     if (__builtin_mul_overflow(panel, count, &total)) return EK_E_OVERFLOW;
     *bytes = total;
@@ -301,7 +305,7 @@ ek_status ek_weights_quantize(enum ek_fmt fmt, const float *w, size_t n, size_t 
     const ek_status s = w ? check_out(fmt, n, k, out, out_bytes) : EK_E_ARG;
     if (s) return s;
     const struct ek_fmt_info *f = ek_fmt_info(fmt);
-    if (f->kind == EK_FMT_FLOAT) return quantize_floats(fmt, w, n * k, out);
+    if (is_float(f)) return quantize_floats(fmt, w, n * k, out);
 
     const size_t kp = ek_padded_k(fmt, k);
     for (size_t r = 0; r < (n + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS * EK_PANEL_ROWS; r++)
@@ -342,7 +346,7 @@ static struct code_row codes_at(const struct ek_fmt_info *f, const struct ek_cod
 
 static int codes_complete(const struct ek_fmt_info *f, const struct ek_codes *c)
 {
-    return f->kind != EK_FMT_FLOAT && c && c->q && c->d && (f->kind == EK_FMT_SYM || c->m) &&
+    return !is_float(f) && c && c->q && c->d && (f->kind == EK_FMT_SYM || c->m) &&
            (f->kind != EK_FMT_SUPER || (c->sd && c->sm));
 }
 
@@ -438,7 +442,7 @@ static void dequantize_row(const struct ek_weights *w, size_t r, float *out)
 {
     const struct ek_fmt_info *f  = ek_fmt_info(w->fmt);
     const size_t              kp = ek_padded_k(w->fmt, w->k);
-    if (!f->block) { /* not packed */
+    if (is_float(f)) {
         const uint16_t *u = (const uint16_t *)w->data + r * w->k;
         if (w->fmt == EK_FMT_f32)
             memcpy(out, (const float *)w->data + r * w->k, w->k * sizeof *out);

@@ -30,7 +30,7 @@ static void read_numbers(const char *path, double *first, double *second)
 static double read_ratio(const char *root, const char *dir, const char *quota_file,
                          const char *period_file)
 {
-    char   path[2 * PATH_BYTES];
+    char   path[3 * PATH_BYTES];
     double quota, period, none;
     snprintf(path, sizeof path, "%s%s/%s", root, dir, quota_file);
     read_numbers(path, &quota, &period);

@@ -3,6 +3,6 @@
 #include "kernels/avx2/simd.h"
 
 #define FN(fmt)    EK_KERNEL_SYM(gemv, fmt, avx2, )
-#define ROWS_OF(m) ((m) >= 4 ? 1 : 2)
+#define ROWS_OF(m) ((m) == 4 ? 1 : (m) == 2 ? 2 : 4)
 #define AHEAD      6144
 #include "kernels/template/gemv_rows.h"

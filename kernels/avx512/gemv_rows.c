@@ -4,6 +4,6 @@
 #include "kernels/avx512/simd.h"
 
 #define FN(fmt)    EK_KERNEL_SYM(gemv, fmt, avx512, )
-#define ROWS_OF(m) ((m) == 8 ? 1 : 2)
+#define ROWS_OF(m) ((m) == 4 ? 2 : 4)
 #define AHEAD      6144
 #include "kernels/template/gemv_rows.h"

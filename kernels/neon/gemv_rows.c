@@ -3,6 +3,6 @@
 #include "kernels/neon/simd.h"
 
 #define FN(fmt)    EK_KERNEL_SYM(gemv, fmt, neon, )
-#define ROWS_OF(m) ((m) == 8 ? 1 : 2)
+#define ROWS_OF(m) ((m) == 4 ? 2 : 4)
 #define AHEAD      6144
 #include "kernels/template/gemv_rows.h"

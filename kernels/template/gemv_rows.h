@@ -2,11 +2,12 @@
 /* kernels/template/gemv_rows.h - GEMV over row-major f32, f16 and bf16. The including file has its
  * simd.h and defines
  *     FN(fmt)        symbol of the kernel
- *     ROWS_OF(m)     rows walked side by side for m tokens, m sums each, unless streams is 1
+ *     ROWS_OF(m)     rows walked side by side for m tokens, m sums each; when streams is 1,
+ *                    one where activations fit the first level of cache
  *     AHEAD          bytes prefetched ahead, all streams together
  * Each (row, token) has two running vectors, so its bits do not depend on its neighbours. */
 
-enum { ROWS_MAX = 4, M_MAX = EK_GEMV_MAX_M };
+enum { ROWS_MAX = 4, M_SIDE = 4, M_MAX = EK_GEMV_MAX_M };
 
 /* Tokens of one call, the last one repeated up to a width the loops are compiled for. */
 struct rows_io {
@@ -33,12 +34,13 @@ EK_INLINE vf load_weights_n(enum ek_fmt fmt, const char *p, size_t n)
                                : v_load_bf16_n(v, n);
 }
 
-/* R rows from row on, M tokens; the prefetch runs on in the next set of rows. */
-EK_INLINE void rows_set(const struct rows_io *io, enum ek_fmt fmt, size_t R, size_t M, size_t row)
+/* R rows from row on, M tokens from t0 on; the prefetch runs on in the next set of rows. */
+EK_INLINE void rows_set(const struct rows_io *io, enum ek_fmt fmt, size_t R, size_t M, size_t t0,
+                        size_t row)
 {
     const size_t size = size_of(fmt), line = 64 / size, row_bytes = io->k * size;
     const char  *w = io->w + row * row_bytes;
-    vf           sum[ROWS_MAX][M_MAX][2]; /* even and odd lines */
+    vf           sum[ROWS_MAX][M_SIDE][2]; /* even and odd lines */
     EK_UNROLL
     for (size_t i = 0; i < R; i++) {
         EK_UNROLL
@@ -57,7 +59,7 @@ EK_INLINE void rows_set(const struct rows_io *io, enum ek_fmt fmt, size_t R, siz
                 const vf     q  = load_weights(fmt, w + i * row_bytes + at * size);
                 EK_UNROLL
                 for (size_t t = 0; t < M; t++)
-                    sum[i][t][v < line] = v_fma(q, v_load(io->x[t] + at), sum[i][t][v < line]);
+                    sum[i][t][v < line] = v_fma(q, v_load(io->x[t0 + t] + at), sum[i][t][v < line]);
             }
         }
     }
@@ -68,40 +70,42 @@ EK_INLINE void rows_set(const struct rows_io *io, enum ek_fmt fmt, size_t R, siz
             const vf q = load_weights_n(fmt, w + i * row_bytes + c * size, n);
             EK_UNROLL
             for (size_t t = 0; t < M; t++)
-                sum[i][t][0] = v_fma(q, v_load_n(io->x[t] + c, n), sum[i][t][0]);
+                sum[i][t][0] = v_fma(q, v_load_n(io->x[t0 + t] + c, n), sum[i][t][0]);
         }
     }
     EK_UNROLL
     for (size_t i = 0; i < R; i++) {
         EK_UNROLL
         for (size_t t = 0; t < M; t++)
-            io->y[t][row + i] = v_hsum(v_add(sum[i][t][0], sum[i][t][1]));
+            io->y[t0 + t][row + i] = v_hsum(v_add(sum[i][t][0], sum[i][t][1]));
     }
 }
 
+/* M tokens at a time; more read the rows again, from cache. */
 EK_INLINE void rows_range(const struct ek_gemv_args *a, enum ek_fmt fmt, size_t M, size_t begin,
                           size_t end)
 {
     struct rows_io io = {.w = a->w, .k = a->k};
-    for (size_t t = 0; t < M; t++) {
+    for (size_t t = 0; t < M_MAX; t++) {
         const size_t token = t < a->m ? t : a->m - 1;
         io.x[t] = a->x + token * a->ldx, io.y[t] = a->y + token * a->ldy;
     }
-    size_t row = begin;
-    for (; a->streams != 1 && row + ROWS_OF(M) <= end; row += ROWS_OF(M))
-        rows_set(&io, fmt, ROWS_OF(M), M, row);
-    for (; row < end; row++) rows_set(&io, fmt, 1, M, row);
+    /* One row at a time reads all activations for each: from the first level of cache, or not so. */
+    const int alone = a->streams == 1 && M * a->k * sizeof(float) <= 32768;
+    size_t    row   = begin;
+    for (; !alone && row + ROWS_OF(M) <= end; row += ROWS_OF(M))
+        for (size_t t = 0; t < a->m; t += M) rows_set(&io, fmt, ROWS_OF(M), M, t, row);
+    for (; row < end; row++)
+        for (size_t t = 0; t < a->m; t += M) rows_set(&io, fmt, 1, M, t, row);
 }
 
 #define DEFINE_GEMV_ROWS(fmt)                                                                      \
     void FN(fmt)(const struct ek_gemv_args *a, size_t begin, size_t end)                           \
     {                                                                                              \
-        switch (a->m) { /* compiled for 1, 2, 4 and 8 tokens */                                    \
+        switch (a->m) { /* compiled for 1, 2 and 4 tokens */                                       \
         case 1: rows_range(a, EK_FMT_##fmt, 1, begin, end); break;                                 \
         case 2: rows_range(a, EK_FMT_##fmt, 2, begin, end); break;                                 \
-        case 3:                                                                                    \
-        case 4: rows_range(a, EK_FMT_##fmt, 4, begin, end); break;                                 \
-        default: rows_range(a, EK_FMT_##fmt, 8, begin, end); break;                                \
+        default: rows_range(a, EK_FMT_##fmt, M_SIDE, begin, end); break;                           \
         }                                                                                          \
     }
 DEFINE_GEMV_ROWS(f32)
