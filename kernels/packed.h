@@ -31,6 +31,7 @@ static inline size_t ek_block_bytes(const struct ek_geometry *f)
 /* kp: whole groups; a SYM panel may end in half a block, which still has a whole head. */
 static inline size_t ek_panel_bytes(const struct ek_geometry *f, size_t kp)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): packed formats have blocks */
     return (kp + f->block - 1) / f->block * f->head + ek_code_bytes(f, kp);
 }
 /* Offset of the codes of the group that starts at column col. */
