@@ -159,9 +159,12 @@ EK_INLINE void i_store(int32_t *p, vi v)
 {
     _mm512_storeu_si512(p, v);
 }
-EK_INLINE int i_hsum(vi a)
+EK_INLINE int i_hsum(vi a) /* modulo 2^32, which _mm512_reduce_add_epi32 is not in C */
 {
-    return _mm512_reduce_add_epi32(a);
+    __m256i h = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+    s         = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4E));
+    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
 }
 EK_INLINE int i_hmax(vi a)
 {
