@@ -94,7 +94,7 @@ old_cpu() { # cpu, most kernels skipped
 }
 
 aarch64() { # cpu, most kernels skipped
-    QEMU_CPU=$1 EK_MAX_SKIP=$2 ctest --preset aarch64 --output-on-failure
+    QEMU_CPU=$1 EK_MAX_SKIP=$2 ctest --preset aarch64 -j "$(nproc)"
 }
 
 tools/setup.sh check || exit 1
@@ -107,23 +107,23 @@ if wanted style; then
     run readme tools/readme.py --check
 fi
 if wanted release && run build-release build release -DPython3_EXECUTABLE=/usr/bin/python3; then
-    run test-release ctest --preset release
+    run test-release ctest --preset release -j "$(nproc)"
 fi
 if wanted package; then run package tools/package.sh build/release; fi
 if wanted bench; then run bench bench; fi
 if wanted clang && run build-clang build clang -DCMAKE_EXPORT_COMPILE_COMMANDS=ON; then
-    run test-clang ctest --preset clang
+    run test-clang ctest --preset clang -j "$(nproc)"
     run clang-tidy tidy
 fi
 if wanted sanitize && run build-sanitize build debug-sanitize; then
-    run test-sanitize ctest --preset debug-sanitize
+    run test-sanitize ctest --preset debug-sanitize -j "$(nproc)"
 fi
 if wanted tsan && run build-tsan build tsan; then
     run test-tsan ctest --preset tsan -R '^threads'
 fi
 if wanted qemu-x86; then
-    run qemu-nehalem old_cpu Nehalem 117
-    run qemu-haswell old_cpu Haswell 71
+    run qemu-nehalem old_cpu Nehalem 118
+    run qemu-haswell old_cpu Haswell 72
 fi
 if wanted aarch64 && run build-aarch64 build aarch64; then
     run qemu-cortex-a57 aarch64 cortex-a57 26

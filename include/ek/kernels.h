@@ -257,7 +257,7 @@ struct ek_kernel {
 struct ek_kernels {
     size_t   struct_size; /* sizeof(struct ek_kernels) of the library that filled it */
     uint64_t cpu;         /* the bits it was selected for                            */
-    size_t   streams;     /* for gemv: 1 where one stream of weights a core is fastest, else 0 */
+    size_t   streams;     /* for gemv: 1 where one stream of weights a core is read fastest, or 0 */
 #define EK_OP(op, text, act) const struct ek_kernel *op[EK_FMT_COUNT];
 #include "ek/ops.def"
 #undef EK_OP

@@ -2,7 +2,7 @@
 /* kernels/template/gemv_i8.h - GEMV over packed weights with 8-bit activations. The including file
  * has its simd.h and a dot_*.h, and defines
  *     FN(fmt)         symbol of the kernel
- *     PANELS_OF(m)    panels walked side by side for m tokens, unless streams is 1
+ *     PANELS_OF(m)    panels walked side by side for m tokens; one when m and streams are 1
  *     AHEAD           bytes prefetched ahead, all streams together
  * A dot_*.h gives
  *     xq, x_load(p)              sixteen activations, as dot products want them
@@ -187,7 +187,7 @@ EK_INLINE void range8(const struct ek_geometry *f, const struct ek_gemv_i8_args 
     }
     const size_t last  = (end + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS;
     size_t       panel = begin / EK_PANEL_ROWS;
-    for (; a->streams != 1 && panel + PANELS_OF(M) <= last; panel += PANELS_OF(M))
+    for (; (M > 1 || a->streams != 1) && panel + PANELS_OF(M) <= last; panel += PANELS_OF(M))
         panel_set(f, &io, PANELS_OF(M), M, panel, begin, end);
     for (; panel < last; panel++) panel_set(f, &io, 1, M, panel, begin, end);
 }

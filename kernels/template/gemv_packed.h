@@ -2,7 +2,7 @@
 /* kernels/template/gemv_packed.h - GEMV over packed weights with float activations. The including
  * file has its simd.h and a decode.h and defines
  *     FN(fmt)         symbol of the kernel
- *     PANELS_OF(m)    panels walked side by side for m tokens, unless streams is 1
+ *     PANELS_OF(m)    panels walked side by side for m tokens; one when m and streams are 1
  *     AHEAD           bytes prefetched ahead, all streams together
  * A decode.h gives
  *     decode_ready(f, q)      a unit's codes, prepared once for its columns
@@ -154,7 +154,7 @@ EK_INLINE void range32(const struct ek_geometry *f, const struct ek_gemv_args *a
     }
     const size_t last  = (end + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS;
     size_t       panel = begin / EK_PANEL_ROWS;
-    for (; a->streams != 1 && panel + PANELS_OF(M) <= last; panel += PANELS_OF(M))
+    for (; (M > 1 || a->streams != 1) && panel + PANELS_OF(M) <= last; panel += PANELS_OF(M))
         panel_set(f, &io, PANELS_OF(M), M, panel, begin, end);
     for (; panel < last; panel++) panel_set(f, &io, 1, M, panel, begin, end);
 }
