@@ -228,6 +228,20 @@ static void print_time(double ns)
         printf(" %7.2f ms", ns / 1e6);
 }
 
+/* The rate that the roof limits: bytes, or operations. */
+static void print_row(const struct bench_result *b)
+{
+    const char *roof    = b->roof ? b->roof : "";
+    const int   counted = !b->bytes_per_second || !strcmp(roof, "fma") || !strcmp(roof, "int8 dot");
+    printf("%-67s", b->name);
+    print_time(b->median);
+    printf(" %7.1f %s", (counted ? b->flops : b->bytes_per_second) / 1e9,
+           counted ? "Gop/s" : "GB/s ");
+    if (b->roofline_pct > 0)
+        printf(" %6.1f%s", b->roofline_pct, b->roofline_pct > 105 ? " OVER" : "");
+    putchar('\n');
+}
+
 static void print_table(const struct bench_report *r, const struct arguments *a,
                         const struct topology *t)
 {
@@ -238,14 +252,8 @@ static void print_table(const struct bench_report *r, const struct arguments *a,
                a->bench.threads[i], a->bench.threads[i] == 1 ? "" : "s", r->read[i] / 1e9,
                r->peak_f32[i] / 1e9, r->peak_i8[i] / 1e9);
     printf("peer: %s\n", r->peer);
-    printf("\n%-58s %10s %7s %7s %6s %s\n", "row", "time", "GB/s", "Gop/s", "%roof", "roof");
-    for (size_t i = 0; i < r->count; i++) {
-        const struct bench_result *b = &r->rows[i];
-        printf("%-58s", b->name);
-        print_time(b->median);
-        printf(" %7.1f %7.1f %6.1f %s%s\n", b->bytes_per_second / 1e9, b->flops / 1e9,
-               b->roofline_pct, b->roof ? b->roof : "", b->roofline_pct > 105 ? " OVER" : "");
-    }
+    printf("\n%-67s %10s %12s %6s\n", "row", "time", "rate", "%roof");
+    for (size_t i = 0; i < r->count; i++) print_row(&r->rows[i]);
 }
 
 /* JSON or CSV to standard output go through a file, as the writer wants a name. */

@@ -98,7 +98,8 @@ def chart(rows, path):
     """Where the time of a GEMV goes: what memory needs, and the rest."""
     import matplotlib
     matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "ek", "font.size": 9})
+    matplotlib.rcParams.update({"svg.hashsalt": "ek", "svg.fonttype": "none",
+                                "font.size": 9})
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
     names = [f"{fmt}, {act} act." for fmt, act in GEMV]
