@@ -57,6 +57,7 @@ Test(dispatch, chooses_within_bits)
         struct ek_kernels t;
         cr_assert_eq(ek_kernels_select(cpu, &t), EK_OK);
         cr_assert_eq(t.struct_size, sizeof t);
+        cr_assert_eq(t.streams, (cpu & EK_CPU_onestream) != 0);
         const struct ek_kernel *k = t.gemv_i8[EK_FMT_q4k];
         cr_assert_not_null(k);
         cr_assert_eq(k->needs & cpu, k->needs);
