@@ -67,13 +67,17 @@ struct setup {
 static void set_up_thread(void *p, size_t i)
 {
     struct setup *s = p;
+    TSAN_ACQUIRE(s);
     pthread_barrier_wait(&s->barrier);
     flush_denormals();
-    if (!s->cpus) return;
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET((size_t)s->cpus[i], &set);
-    if (sched_setaffinity(0, sizeof set, &set)) __atomic_store_n(&s->failed, 1, __ATOMIC_RELAXED);
+    if (s->cpus) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET((size_t)s->cpus[i], &set);
+        if (sched_setaffinity(0, sizeof set, &set))
+            __atomic_store_n(&s->failed, 1, __ATOMIC_RELAXED);
+    }
+    TSAN_RELEASE(s);
 }
 
 int threads_start(struct threads *t, size_t count, const int *cpus)
@@ -82,7 +86,9 @@ int threads_start(struct threads *t, size_t count, const int *cpus)
     if (!t->tp) return -1;
     struct setup s = {.cpus = cpus};
     if (pthread_barrier_init(&s.barrier, NULL, (unsigned)count)) return -1;
+    TSAN_RELEASE(&s);
     pthreadpool_parallelize_1d(t->tp, set_up_thread, &s, count, 0);
+    TSAN_ACQUIRE(&s);
     pthread_barrier_destroy(&s.barrier);
     t->pool = (ek_pool){.struct_size = sizeof t->pool, .threads = count, .run = run, .self = t->tp};
     return s.failed ? -1 : 0;
