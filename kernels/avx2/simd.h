@@ -14,10 +14,6 @@ EK_INLINE vi i_iota(void)
 {
     return _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
 }
-EK_INLINE vi lanes(size_t n) /* all ones in the first n lanes */
-{
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), i_iota());
-}
 EK_INLINE vf v_set(float x)
 {
     return _mm256_set1_ps(x);
@@ -28,7 +24,9 @@ EK_INLINE vf v_load(const float *p)
 }
 EK_INLINE vf v_load_n(const float *p, size_t n) /* lanes past n are zero and not read */
 {
-    return _mm256_maskload_ps(p, lanes(n));
+    float lane[8] = {0}; /* vmaskmovps reads past n in emulators, and is slow to store on AMD */
+    memcpy(lane, p, n * sizeof *p);
+    return _mm256_loadu_ps(lane);
 }
 EK_INLINE void v_store(float *p, vf v)
 {
@@ -36,7 +34,9 @@ EK_INLINE void v_store(float *p, vf v)
 }
 EK_INLINE void v_store_n(float *p, vf v, size_t n)
 {
-    _mm256_maskstore_ps(p, lanes(n), v);
+    float lane[8];
+    _mm256_storeu_ps(lane, v);
+    memcpy(p, lane, n * sizeof *p);
 }
 EK_INLINE vf swap_middle(vf a) /* quarters 0 2 1 3 */
 {
