@@ -59,19 +59,24 @@ tidy() {
         xargs -P "$(nproc)" -n 2 clang-tidy -p build/clang --quiet
 }
 
+# On a shared machine a neighbour may disturb one run, not two.
+twice() {
+    "$@" || "$@"
+}
+
 bench() {
     local ek=build/release/tools/ek out=$logs/bench
     local few=(--quick --memory 256 --threads 1 --filter 'gemv/q4g32/i8.*m:1')
     $ek bench --list --isa all --shapes all >"$out.list"
     grep -qx 'gemv/q4g32/i8/[a-z0-9_]*/n:14336/k:4096/m:1/t:2/cold' "$out.list" || return 1
     echo "== JSON for Google Benchmark's own tools"
-    $ek bench "${few[@]}" --out "$out.json" || return 1
+    twice $ek bench "${few[@]}" --out "$out.json" || return 1
     grep -q '"roofline_pct": [0-9]' "$out.json" || return 1
     /usr/bin/python3 /usr/share/benchmark/compare.py --no-color benchmarks "$out.json" \
         "$out.json" || return 1
-    echo "== a baseline that is twice as fast must fail the run, one twice as slow must not"
+    echo "== a baseline four times as fast must fail the run, one four times as slow must not"
     local factor
-    for factor in 0.5 2; do
+    for factor in 0.25 4; do
         /usr/bin/python3 -c '
 import json, sys
 j = json.load(sys.stdin)
@@ -79,8 +84,8 @@ for b in j["benchmarks"]:
     b["real_time"] *= float(sys.argv[1])
 json.dump(j, sys.stdout)' $factor <"$out.json" >"$out.$factor.json"
     done
-    $ek bench "${few[@]}" --baseline "$out.2.json" --fail-above 10 || return 1
-    ! $ek bench "${few[@]}" --baseline "$out.0.5.json" --fail-above 10 || return 1
+    twice $ek bench "${few[@]}" --baseline "$out.4.json" --fail-above 10 || return 1
+    ! $ek bench "${few[@]}" --baseline "$out.0.25.json" --fail-above 10 || return 1
     echo "== bytes counted double must fail the run"
     build/release/tests/bench_over || return 1
     echo "== options that make no sense"
