@@ -231,8 +231,9 @@ static void print_time(double ns)
 /* The rate that the roof limits: bytes, or operations. */
 static void print_row(const struct bench_result *b)
 {
-    const char *roof    = b->roof ? b->roof : "";
-    const int   counted = !b->bytes_per_second || !strcmp(roof, "fma") || !strcmp(roof, "int8 dot");
+    const char *roof = b->roof ? b->roof : "";
+    const int   counted =
+        b->bytes_per_second == 0 || !strcmp(roof, "fma") || !strcmp(roof, "int8 dot");
     printf("%-67s", b->name);
     print_time(b->median);
     printf(" %7.1f %s", (counted ? b->flops : b->bytes_per_second) / 1e9,
