@@ -13,9 +13,10 @@ const char *ek_status_text(ek_status s)
     case EK_OK: return "ok";
     case EK_E_ARG: return "bad argument";
     case EK_E_UNSUPPORTED: return "no kernel for this operation, format and CPU";
-    case EK_E_NOMEM: return "memory handed in is too small";
+    case EK_E_NOMEM: return "too little memory";
     case EK_E_FORMAT: return "data is malformed or of another layout";
     case EK_E_OVERFLOW: return "size overflows";
+    case EK_E_IO: return "file cannot be read or written";
     }
     return "unknown status";
 }

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 build=(gcc g++ cmake ninja-build pkg-config libc6-dev libcpuinfo-dev libpthreadpool-dev
-    libhwloc-dev libjansson-dev libbenchmark-dev libxnnpack-dev libcriterion-dev)
+    libhwloc-dev libjansson-dev libpcre2-dev libutf8proc-dev libreadline-dev libbenchmark-dev libxnnpack-dev libcriterion-dev)
 check=(clang clang-format clang-tidy shellcheck make binutils libbenchmark-tools python3 python3-numpy
     python3-scipy qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 packages=("${build[@]}")

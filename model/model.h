@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model/model.h - a loaded model and a session that runs it: the interface of the runner. */
+#ifndef EK_MODEL_MODEL_H
+#define EK_MODEL_MODEL_H
+#include "ek/ek.h"
+#include "model/config.h"
+#include "model/error.h"
+#include "model/sampler.h"
+#include "model/source.h"
+#include "model/tokenizer.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** A model: weights where they lie (mapped or packed at load), immutable, shared by sessions. */
+struct model;
+
+/** Called during long steps with done out of total; may be NULL. */
+typedef void progress_fn(void *self, const char *what, uint64_t done, uint64_t total);
+
+struct model_options {
+    const ek_pool *pool; /* for packing at load; NULL: serial */
+    progress_fn   *progress;
+    void          *progress_self;
+};
+
+/** Opens a directory or file. Tokenizer and weights that are missing are errors here. */
+ek_status model_open(struct model **m, const char *path, const struct model_options *o,
+                     struct error *e);
+void      model_close(struct model *m);
+
+const struct config *model_config(const struct model *m);
+/** Opened on first use (speed needs none); NULL with *e when there is none. Not thread-safe. */
+const struct tokenizer *model_tokenizer(struct model *m, struct error *e);
+
+struct model_facts {
+    const char *type;            /* "llama 1B q4g32" as llama-bench's model_type              */
+    const char *path;
+    uint64_t    file_bytes;      /* weight files on disk                                      */
+    uint64_t    weight_bytes;    /* of all tensors as they are used                           */
+    uint64_t    bytes_per_token; /* weights read for one decoded token, KV not included       */
+    uint64_t    params;          /* a tied head counted once                                  */
+    uint64_t    packed_bytes;    /* allocated at load because the file's layout is another's  */
+    uint64_t    checksum;        /* of config and tensors: identifies the model in results    */
+    double      load_ms;
+};
+void model_facts(const struct model *m, struct model_facts *f);
+
+/** f32, f16, bf16, i8 */
+struct session_options {
+    const ek_pool     *pool;       /* NULL: serial                                            */
+    enum ek_fmt        kv;         /* EK_FMT_f32, f16, bf16 or i8                             */
+    size_t             context;    /* tokens; 0: the smaller of the model's and 4096          */
+    size_t             batch;      /* tokens of one prefill step; 0: 512                      */
+    size_t             sinks;      /* with a window: first tokens that stay visible           */
+    enum ek_activation activation; /* EK_ACTIVATION_AUTO, I8, F32                             */
+};
+
+/** Caches and buffers of one text. One thread at a time. */
+struct session;
+
+/** Exact sizes, before anything is allocated: KV cache of all layers; everything else. */
+ek_status session_bytes(const struct model *m, const struct session_options *o, uint64_t *kv_bytes,
+                        uint64_t *work_bytes, struct error *e);
+ek_status session_open(struct session **s, const struct model *m, const struct session_options *o,
+                       struct error *e);
+void      session_close(struct session *s);
+
+enum logits_wanted { LOGITS_NONE, LOGITS_LAST, LOGITS_ALL };
+
+/**
+ * Runs n more tokens; n > batch goes in steps. Bytes of the result depend on neither threads nor,
+ * to rounding, on how a text was cut into calls.
+ *
+ * LOGITS_LAST: *logits = [vocab]. LOGITS_ALL: n <= batch, *logits = [n][vocab]. They stay valid
+ * until the next call. Returns EK_E_ARG for an id that is none, EK_E_OVERFLOW when the context is
+ * full (nothing was changed). */
+ek_status session_eval(struct session *s, const int32_t *ids, size_t n, enum logits_wanted wanted,
+                       const float **logits, struct error *e);
+
+/** Tokens so far. */
+size_t session_length(const struct session *s);
+/** Forgets all tokens from length on. EK_E_ARG where a window has already dropped what would be
+ * visible again. */
+ek_status session_truncate(struct session *s, size_t length);
+/** Bytes of cache that hold the tokens so far, and in all. */
+void session_kv_used(const struct session *s, uint64_t *used, uint64_t *total);
+#endif
