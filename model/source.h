@@ -75,6 +75,9 @@ enum ek_fmt tensor_format(const struct tensor *t, int *exact);
  *
  * Data that is already in fmt's layout is used in place (mapped); else it is packed into mem,
  * 64-byte aligned, ek_weights_bytes(fmt, n, k) long; *used tells whether mem was needed. */
+/** 1 where tensor_weights needs memory for fmt, 0 where the data lies ready. */
+int tensor_packs(const struct tensor *t, enum ek_fmt fmt);
+
 ek_status tensor_weights(const struct tensor *t, enum ek_fmt fmt, void *mem, struct ek_weights *w,
                          int *used, struct error *e);
 
