@@ -14,9 +14,20 @@ size_t ek_tile_f32_bytes(size_t kp, size_t m)
     return tokens_of(EK_TILE, m) * kp * sizeof(float);
 }
 
+/* Columns that lie together, token by token; the last run is padded. */
+static size_t run_of(size_t tile)
+{
+    return tile == EK_TILE_AMX ? 64 : 4;
+}
+
+static size_t whole_runs(size_t tile, size_t columns)
+{
+    return (columns + run_of(tile) - 1) / run_of(tile) * run_of(tile);
+}
+
 size_t ek_tile_i8_bytes(size_t tile, size_t kp, size_t m)
 {
-    return tokens_of(tile, m) * kp;
+    return tokens_of(tile, m) * whole_runs(tile, kp);
 }
 
 static size_t min(size_t a, size_t b)
@@ -40,16 +51,16 @@ void ek_tile_f32(const float *x, size_t ldx, size_t k, size_t kp, size_t m, size
     }
 }
 
-/* Rows of q, tokens t.. of one tile, as [column / run][token][run]; a last run may be shorter. */
+/* Rows of q, tokens of one tile, as [column / run][token][run]. */
 static void tile_columns(const int8_t *q, size_t ldq, size_t width, size_t run, size_t tile,
                          size_t tokens, int8_t *out)
 {
-    if (tokens < tile) memset(out, 0, width * tile);
-    for (size_t c = 0; c < width; c += run) {
-        const size_t bytes = min(run, width - c);
-        for (size_t i = 0; i < tokens; i++)
-            memcpy(out + c * tile + i * bytes, q + i * ldq + c, bytes);
-    }
+    const size_t whole = width / run * run, rest = width - whole;
+    if (tokens < tile || rest) memset(out, 0, (width + run - 1) / run * run * tile);
+    for (size_t c = 0; c < whole; c += run)
+        for (size_t i = 0; i < tokens; i++) memcpy(out + c * tile + i * run, q + i * ldq + c, run);
+    for (size_t i = 0; rest && i < tokens; i++)
+        memcpy(out + whole * tile + i * run, q + i * ldq + whole, rest);
 }
 
 /* NOLINTNEXTLINE(readability-function-size): sizes and strides one by one, as in BLAS */
@@ -62,18 +73,18 @@ void ek_tile_i8(size_t tile, const int8_t *q, const float *d, const int32_t *s, 
     for (size_t t = t0; t < t1; t += tile) {
         const size_t tokens = min(tile, m - t);
         for (size_t kb = 0; kb < kp; kb += EK_GEMM_KB_I8) {
-            const size_t width = min(EK_GEMM_KB_I8, kp - kb);
-            const size_t at = kb * all + t * width, first = kb / group;
-            if (tile == EK_TILE)
-                tile_columns(q + t * kp + kb, kp, width, 4, EK_TILE, tokens, tiled + at);
+            const size_t width = min(EK_GEMM_KB_I8, kp - kb), first = kb / group;
+            const size_t at  = (kb * all + t * width) / group;
+            int8_t      *out = tiled + kb * all + t * whole_runs(tile, width);
+            if (tile == EK_TILE_AMX)
+                tile_columns(q + t * kp + kb, kp, width, 64, EK_TILE_AMX, tokens, out);
             else
-                tile_columns(q + t * kp + kb, kp, width, 64, EK_TILE_AMX, tokens, tiled + at);
+                tile_columns(q + t * kp + kb, kp, width, 4, EK_TILE, tokens, out);
             for (size_t g = 0; g < width / group; g++)
                 for (size_t i = 0; i < tile; i++) {
-                    const size_t from = (t + i) * groups + first + g,
-                                 to   = at / group + g * tile + i;
-                    td[to]            = i < tokens ? d[from] : 0;
-                    ts[to]            = i < tokens ? factor * s[from] : 0;
+                    const size_t from = (t + i) * groups + first + g, to = at + g * tile + i;
+                    td[to] = i < tokens ? d[from] : 0;
+                    ts[to] = i < tokens ? factor * s[from] : 0;
                 }
         }
     }

@@ -84,8 +84,8 @@ typedef void ek_gemm_fn(const struct ek_gemm_args *a, size_t begin, size_t end);
 
 /**
  * gemm with 8-bit activations, tiled by ek_tile_i8: K blocks of EK_GEMM_KB_I8 columns, tiles of the
- * kernel's `tile` tokens, inside a tile [column / 4][token][4] (EK_TILE) or [column / 64][token][64]
- * (EK_TILE_AMX; a last run of fewer columns lies closer). */
+ * kernel's `tile` tokens, inside a tile [column / 4][token][4] (EK_TILE) or, padded with zeros to
+ * whole runs of 64 columns, [column / 64][token][64] (EK_TILE_AMX). */
 struct ek_gemm_i8_args {
     const void    *w;  /* [n][k] in the kernel's packed format                                  */
     const int8_t  *x;  /* tiled, ek_tile_i8_bytes                                               */

@@ -31,12 +31,18 @@ EK_INLINE void tiles_end(void)
     __asm__ volatile("tilerelease" ::);
 }
 
+/* Memory is named to the compiler as the block of bytes from the first row to the last. */
+struct tile_block {
+    uint8_t bytes[TILE_ROWS * TILE_BYTES];
+};
 #define TILE_ZERO(t) __asm__ volatile("tilezero %%tmm" #t ::)
-#define TILE_LOAD(t, p, stride)                                                                    \
-    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t ::"r"(p), "r"((size_t)(stride)) : "memory")
-#define TILE_STORE(p, stride, t)                                                                   \
-    __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" ::"r"(p), "r"((size_t)(stride)) : "memor" \
-                                                                                           "y")
+#define TILE_LOAD(t, p)                                                                            \
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t ::"r"(p), "r"((size_t)TILE_BYTES),            \
+                     "m"(*(const struct tile_block *)(const void *)(p)))
+#define TILE_STORE(p, t)                                                                           \
+    __asm__ volatile("tilestored %%tmm" #t ", (%1,%2,1)"                                           \
+                     : "=m"(*(struct tile_block *)(void *)(p))                                     \
+                     : "r"(p), "r"((size_t)TILE_BYTES))
 /* sum += x w^T, both signed bytes. */
 #define TILE_DOT(sum, x, w) __asm__ volatile("tdpbssd %%tmm" #w ", %%tmm" #x ", %%tmm" #sum ::)
 #endif

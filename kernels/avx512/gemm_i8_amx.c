@@ -17,52 +17,54 @@ enum {
     COLUMNS = 512,    /* of a K block: its weights stay in the first level of cache        */
     CHUNK   = 16,     /* tiles of tokens: activations of 4096 columns stay in the second   */
     DEEP    = 4096,   /* columns of a pass; between passes y carries the sums              */
-    CELL    = T * VL, /* sums of 16 tokens and 16 rows */
-    GROUPS  = COLUMNS / 32,
-    AHEAD   = 2, /* groups that tile registers are ahead of vectors  */
+    CELL    = T * VL, /* sums of 16 tokens and 16 rows                                     */
+    RUN     = 64,     /* columns of a token that lie together                              */
+    AHEAD   = 2,      /* groups that tile registers are ahead of vectors                   */
     RING    = 4,
 };
 
-/* After gemm.h's 40 KiB. */
+/* The scratch, behind struct gemm_memory's part. */
 struct amx_memory {
-    float   *sums;   /* [tile][panel][token][row] */
-    int32_t *ring;   /* [RING][token][row]: sums of a group */
-    float   *shares; /* [group][token]: what a minimum is multiplied with */
+    int32_t *ring;   /* [RING][token][row]: sums of a group            */
+    float   *shares; /* [group][token]: factors of a group's minimum   */
+    float   *sums;   /* [tile][panel][token][row]                      */
 };
+enum {
+    RING_AT   = GEMM_MEMORY,
+    SHARES_AT = RING_AT + RING * CELL * 4,
+    SUMS_AT   = SHARES_AT + COLUMNS / 32 * T * 4,
+    USED      = SUMS_AT + CHUNK * SET_PANELS * CELL * 4
+};
+static_assert((int)USED <= (int)EK_GEMM_SCRATCH, "scratch");
 EK_INLINE struct amx_memory amx_memory_at(void *scratch)
 {
-    uint8_t *p    = (uint8_t *)scratch + 40960;
-    float   *sums = (float *)(void *)(p + 8192);
-    return (struct amx_memory){sums, (int32_t *)(void *)p, (float *)(void *)(p + 4096)};
+    uint8_t *p = scratch;
+    return (struct amx_memory){(int32_t *)(void *)(p + RING_AT), (float *)(void *)(p + SHARES_AT),
+                               (float *)(void *)(p + SUMS_AT)};
 }
-static_assert(40960 + 8192 + CHUNK * SET_PANELS * CELL * sizeof(float) <= EK_GEMM_SCRATCH,
-              "scratch");
 
 /* Up to four panels, one K block, one chunk of tokens. */
 struct block {
     const struct ek_gemm_i8_args *a;
     struct gemm_memory            mem;
     struct amx_memory             own;
-    size_t                        row, panels, begin, end; /* rows */
-    size_t                        kb, width;               /* columns */
-    size_t                        tile, tiles;             /* of tokens */
-    int                           first, last;             /* K block: of the pass; of all       */
-    int                           into_y;                  /* the pass ends: sums go to y      */
+    size_t                        begin, end;  /* rows that are wanted   */
+    size_t                        row, panels; /* of the set             */
+    size_t                        kb, width;   /* columns                */
+    size_t                        tile, tiles; /* of tokens              */
+    int                           first;       /* sums start at zero     */
 };
 typedef void block_fn(const struct block *b);
 
-/* ---- unpacking ---- */
+/* ---- unpacking: weights as [panel][column / 4][row][4], signed ---- */
 
-EK_INLINE void unpack_codes(const struct ek_geometry *f, const uint8_t *codes, int8_t *out)
+EK_INLINE void unpack_codes(const struct ek_geometry *f, const uint8_t *codes, uint8_t *out)
 {
     const vi zero = _mm512_set1_epi8(f->kind != EK_FMT_SYM ? 0 : f->bits == 8 ? -128 : 8);
-    for (size_t c = 0; c < f->group; c += 8, codes += 16 * f->bits, out += 128) {
+    for (size_t c = 0; c < f->group; c += 8, codes += 16 * f->bits, out += 8 * EK_PANEL_ROWS) {
         const vi q = i_load(codes), low = _mm512_set1_epi8(15);
-        vi       a = q, b;
-        if (f->bits == 8)
-            b = i_load(codes + 64);
-        else
-            a = i_and(q, low), b = i_and(_mm512_srli_epi16(q, 4), low);
+        const vi a = f->bits == 8 ? q : i_and(q, low);
+        const vi b = f->bits == 8 ? i_load(codes + 64) : i_and(_mm512_srli_epi16(q, 4), low);
         _mm512_store_si512(out, _mm512_sub_epi8(a, zero));
         _mm512_store_si512(out + 64, _mm512_sub_epi8(b, zero));
     }
@@ -70,143 +72,145 @@ EK_INLINE void unpack_codes(const struct ek_geometry *f, const uint8_t *codes, i
 
 EK_INLINE void unpack_panel(const struct ek_geometry *f, const struct block *b, size_t p)
 {
-    const uint8_t *w =
-        (const uint8_t *)b->a->w + (b->row / EK_PANEL_ROWS + p) * ek_panel_bytes(f, b->a->k);
-    struct super_bytes sb = {i_set(0), i_set(0)};
+    const size_t       panel = b->row / EK_PANEL_ROWS + p;
+    const uint8_t     *w     = (const uint8_t *)b->a->w + panel * ek_panel_bytes(f, b->a->k);
+    struct super_bytes sb    = {i_set(0), i_set(0)};
     for (size_t c = 0; c < b->width; c += f->group) {
-        const size_t   col = b->kb + c, at = (p * GROUPS + c / f->group) * VL;
+        const size_t   col = b->kb + c, at = p * b->width + c;
         const uint8_t *head  = w + col / f->block * ek_block_bytes(f);
         vf             scale = v_set(0.0f), minimum = v_set(0.0f);
-        unpack_codes(f, w + ek_group_offset(f, col),
-                     (int8_t *)b->mem.weights + (p * COLUMNS + c) * EK_PANEL_ROWS);
+        unpack_codes(f, w + ek_group_offset(f, col), b->mem.weights + at * EK_PANEL_ROWS);
         group_scale(f, head, 0, col % f->block / f->group, &sb, &scale, &minimum);
-        v_store(b->mem.scales + at, scale);
-        if (f->kind != EK_FMT_SYM) v_store(b->mem.minima + at, minimum);
+        v_store(b->mem.scales + at / f->group * VL, scale);
+        if (f->kind != EK_FMT_SYM) v_store(b->mem.minima + at / f->group * VL, minimum);
     }
 }
 
 /* ---- one tile of tokens times the panels ---- */
 
 struct tile {
-    const int8_t *x; /* of the tile, K block of the layout */
-    const float  *d; /* scales, first group of this K block */
-    size_t        col, width;
-    size_t        token, real;
+    const int8_t *x;    /* of the tile, in the activations' own K block */
+    const float  *d;    /* scales from this K block on                  */
+    float        *sums; /* [panel][token][row]                          */
+    size_t        col;  /* first of this K block in that of the activations */
 };
 
-/* Where column c of a tile of activations is, and how far it is to the next token's. */
-EK_INLINE const int8_t *x_at(const struct tile *t, size_t c, size_t *stride)
+/* Integer sums of a group that starts at column `at` of the tile, with the weights at w. */
+EK_INLINE void dot_group(const struct ek_geometry *f, const int8_t *x, size_t at, const uint8_t *w,
+                         int32_t *out)
 {
-    const size_t run = c / 64 * 64;
-    *stride          = t->width - run < 64 ? t->width - run : 64;
-    return t->x + run * T + c % 64;
-}
-
-/* Integer sums of one group into the ring. */
-EK_INLINE void dot_group(const struct ek_geometry *f, const struct block *b, const struct tile *t,
-                         size_t panel, size_t group, size_t slot)
-{
-    const int8_t *w =
-        (const int8_t *)b->mem.weights + (panel * COLUMNS + group * f->group) * EK_PANEL_ROWS;
-    int32_t *out = b->own.ring + slot * CELL;
-    size_t   stride;
     TILE_ZERO(0);
     EK_UNROLL
-    for (size_t c = 0; c < f->group; c += 64) {
-        const int8_t *x = x_at(t, t->col + group * f->group + c, &stride);
-        TILE_LOAD(4, x, stride);
-        TILE_LOAD(6, w + c * EK_PANEL_ROWS, 64);
+    for (size_t c = 0; c < f->group; c += RUN) {
+        TILE_LOAD(4, x + (at + c) / RUN * RUN * T + at % RUN);
+        TILE_LOAD(6, w + c * EK_PANEL_ROWS);
         TILE_DOT(0, 4, 6);
     }
-    TILE_STORE(out, 64, 0);
+    TILE_STORE(out, 0);
 }
 
-EK_INLINE void add_group(const struct ek_geometry *f, int per_token, const struct block *b,
-                         const struct tile *t, size_t panel, size_t group, size_t slot, vf acc[T])
+/* acc += scale * d * dot + minimum * share, each token. */
+EK_INLINE void add_group(const struct ek_geometry *f, int per_token, const int32_t *dot,
+                         const float *scales, const float *minima, const float *d,
+                         const float *share, vf acc[T])
 {
-    const int32_t *dot   = b->own.ring + slot * CELL;
-    const size_t   at    = (panel * GROUPS + group) * VL;
-    const vf       scale = v_load(b->mem.scales + at);
-    const float   *d = t->d + group * T, *share = b->own.shares + group * T;
+    const vf scale = v_load(scales);
     EK_UNROLL
     for (size_t i = 0; i < T; i++) {
         const vf s = per_token ? scale : v_mul(scale, v_set(d[i]));
         acc[i]     = v_fma(i_to_float(i_load(dot + i * VL)), s, acc[i]);
     }
     if (f->kind == EK_FMT_SYM) return;
-    const vf minimum = v_load(b->mem.minima + at);
+    const vf minimum = v_load(minima);
     EK_UNROLL
     for (size_t i = 0; i < T; i++) acc[i] = v_fma(minimum, v_set(share[i]), acc[i]);
 }
 
-EK_INLINE void load_sums(const struct block *b, const struct tile *t, size_t panel,
-                         const float *kept, vf acc[T])
-{
-    const struct set_out out = {b->a->y, b->a->ldy, b->row, b->begin, b->end};
-    EK_UNROLL
-    for (size_t i = 0; i < T; i++) {
-        acc[i] = v_set(0.0f);
-        if (!b->first)
-            acc[i] = v_load(kept + i * VL);
-        else if (b->kb && i < t->real)
-            acc[i] = load_out(&out, t->token + i, panel);
-    }
-}
-
-EK_INLINE void store_sums(int per_token, const struct block *b, const struct tile *t, size_t panel,
-                          const float *token_scale, float *kept, const vf acc[T])
-{
-    const struct set_out out = {b->a->y, b->a->ldy, b->row, b->begin, b->end};
-    EK_UNROLL
-    for (size_t i = 0; i < T; i++) {
-        if (!b->into_y)
-            v_store(kept + i * VL, acc[i]);
-        else if (i < t->real)
-            store_out(&out, t->token + i, panel,
-                      per_token && b->last ? v_mul(acc[i], v_set(token_scale[i])) : acc[i]);
-    }
-}
-
 EK_INLINE void tile_panels(const struct ek_geometry *f, int per_token, const struct block *b,
-                           const struct tile *t, float *kept, const float *token_scale)
+                           const struct tile *t)
 {
-    const size_t groups = b->width / f->group;
-    for (size_t p = 0; p < b->panels; p++, kept += CELL) {
-        vf acc[T];
-        for (size_t g = 0; g < AHEAD && g < groups; g++) dot_group(f, b, t, p, g, g);
-        load_sums(b, t, p, kept, acc);
-        for (size_t g = 0; g < groups; g++) {
-            if (g + AHEAD < groups) dot_group(f, b, t, p, g + AHEAD, (g + AHEAD) % RING);
-            add_group(f, per_token, b, t, p, g, g % RING, acc);
-        }
-        store_sums(per_token, b, t, p, token_scale, kept, acc);
+    const size_t   count = b->width / f->group * b->panels, step = f->group * EK_PANEL_ROWS;
+    const size_t   col = t->col, end = col + b->width;
+    const int8_t  *x      = t->x;
+    const uint8_t *w      = b->mem.weights;
+    const float   *scales = b->mem.scales, *minima = b->mem.minima, *shares = b->own.shares;
+    int32_t       *ring  = b->own.ring;
+    float         *sums  = t->sums;
+    size_t         ahead = 0, at = col; /* the next group for the tile registers, and its column */
+    for (; ahead < AHEAD && ahead < count; ahead++) {
+        dot_group(f, x, at, w, ring + ahead % RING * CELL);
+        w += step, at = at + f->group == end ? col : at + f->group;
     }
+    for (size_t i = 0; i < count; sums += CELL) {
+        const float *d = t->d, *share = shares;
+        vf           acc[T];
+        EK_UNROLL
+        for (size_t j = 0; j < T; j++) acc[j] = b->first ? v_set(0.0f) : v_load(sums + j * VL);
+        EK_NO_UNROLL
+        for (size_t c = col; c < end; c += f->group, i++, d += T, share += T) {
+            if (ahead < count) {
+                dot_group(f, x, at, w, ring + ahead % RING * CELL);
+                w += step, at = at + f->group == end ? col : at + f->group, ahead++;
+            }
+            add_group(f, per_token, ring + i % RING * CELL, scales, minima, d, share, acc);
+            scales += VL, minima += VL;
+        }
+        EK_UNROLL
+        for (size_t j = 0; j < T; j++) v_store(sums + j * VL, acc[j]);
+    }
+}
+
+/* Where a tile's activations of the K block that holds column kb lie: their index. */
+struct place {
+    size_t kb, x, d; /* first column; indices of the tile's activations and of their scales */
+};
+EK_INLINE struct place place_of(const struct ek_gemm_i8_args *a, size_t group, size_t kb,
+                                size_t tile)
+{
+    const size_t block = kb / EK_GEMM_KB_I8 * EK_GEMM_KB_I8, tokens = (a->m + T - 1) / T * T;
+    const size_t rest = a->k - block, width = rest < EK_GEMM_KB_I8 ? rest : EK_GEMM_KB_I8;
+    return (struct place){block, block * tokens + tile * T * ((width + RUN - 1) / RUN * RUN),
+                          (block * tokens + tile * T * width) / group};
 }
 
 EK_INLINE void block_tiles(const struct ek_geometry *f, int per_token, const struct block *b)
 {
-    const struct ek_gemm_i8_args *a = b->a;
-    const size_t         tiles = (a->m + T - 1) / T, kb = b->kb / EK_GEMM_KB_I8 * EK_GEMM_KB_I8;
-    const size_t         width = a->k - kb < EK_GEMM_KB_I8 ? a->k - kb : EK_GEMM_KB_I8;
-    const size_t         once  = a->k < EK_GEMM_KB_I8 ? a->k : EK_GEMM_KB_I8;
-    const struct set_out out   = {a->y, a->ldy, b->row, b->begin, b->end};
     for (size_t i = 0; i < b->tiles; i++) {
-        const size_t      tile = b->tile + i, left = a->m - tile * T;
-        const size_t      cell = (kb * tiles + tile * width) * T;
-        const size_t      at   = cell / f->group + (b->kb - kb) / f->group * T;
-        const struct tile t    = {.x     = a->x + cell,
-                                  .d     = a->xd + at,
-                                  .col   = b->kb - kb,
-                                  .width = width,
-                                  .token = tile * T,
-                                  .real  = left < T ? left : T};
-        if (b->into_y && left > T) fetch_out(&out, t.token + T, left - T < T ? left - T : T);
+        const struct place p  = place_of(b->a, f->group, b->kb, b->tile + i);
+        const size_t       at = p.d + (b->kb - p.kb) / f->group * T;
+        const struct tile  t  = {.x    = b->a->x + p.x,
+                                 .d    = b->a->xd + at,
+                                 .sums = b->own.sums + i * SET_PANELS * CELL,
+                                 .col  = b->kb - p.kb};
         for (size_t g = 0; f->kind != EK_FMT_SYM && g < b->width / f->group; g++) {
-            const vf sum = i_to_float(i_load(a->xs + at + g * T));
+            const vf sum = i_to_float(i_load(b->a->xs + at + g * T));
             v_store(b->own.shares + g * T, per_token ? sum : v_mul(sum, v_load(t.d + g * T)));
         }
-        tile_panels(f, per_token, b, &t, b->own.sums + i * SET_PANELS * CELL,
-                    a->xd + tile * once / f->group * T);
+        tile_panels(f, per_token, b, &t);
+    }
+}
+
+/* ---- the end of a pass: sums to y ---- */
+
+static __attribute__((noinline)) void store_sums(const struct block *b, size_t group)
+{
+    const struct ek_gemm_i8_args *a    = b->a;
+    const int                     last = b->kb + b->width == a->k;
+    for (size_t i = 0; i < b->tiles * T && b->tile * T + i < a->m; i++) {
+        const size_t token = b->tile * T + i;
+        const float *sums  = b->own.sums + i / T * SET_PANELS * CELL + i % T * VL;
+        const vf     scale = v_set(
+                a->per_token && last ? a->xd[place_of(a, group, 0, token / T).d + token % T] : 1.0f);
+        for (size_t p = 0; p < b->panels; p++, sums += CELL) {
+            const size_t    row    = b->row + p * EK_PANEL_ROWS;
+            const size_t    skip   = row < b->begin ? b->begin - row : 0;
+            const size_t    stop   = b->end - row < VL ? b->end - row : VL;
+            const __mmask16 wanted = lanes(stop) & ~lanes(skip);
+            float          *y      = a->y + token * a->ldy + row;
+            vf              v      = v_load(sums);
+            if (b->kb >= DEEP) v = v_add(v, _mm512_maskz_loadu_ps(wanted, y));
+            _mm512_mask_storeu_ps(y, wanted, v_mul(v, scale));
+        }
     }
 }
 
@@ -216,14 +220,14 @@ EK_INLINE void set_pass(const struct ek_geometry *f, block_fn *tiles_fn, struct 
                         size_t pass)
 {
     const size_t k = b->a->k, end = k - pass < DEEP ? k : pass + DEEP;
-    for (b->kb = pass; b->kb < end; b->kb += COLUMNS) {
-        b->width  = end - b->kb < COLUMNS ? end - b->kb : COLUMNS;
-        b->first  = b->kb == pass;
-        b->into_y = b->kb + b->width == end;
-        b->last   = b->kb + b->width == k;
+    for (size_t kb = pass; kb < end; kb += COLUMNS) {
+        b->kb    = kb;
+        b->width = end - kb < COLUMNS ? end - kb : COLUMNS;
+        b->first = kb == pass;
         for (size_t p = 0; p < b->panels; p++) unpack_panel(f, b, p);
         tiles_fn(b);
     }
+    store_sums(b, f->group);
 }
 
 /* A chunk's activations stay in the second level of cache while all rows pass. */
