@@ -7,7 +7,7 @@
  * Unpacked, PANEL16 is the order of the second operand. */
 #include "kernels/avx512/amx.h"
 
-#define SET_PANELS 4
+#define SET_PANELS 2
 #include "kernels/template/gemm.h"
 
 #define FN(fmt) EK_KERNEL_SYM(gemm_i8, fmt, avx512, _amx)
@@ -19,8 +19,8 @@ enum {
     DEEP    = 4096,   /* columns of a pass; between passes y carries the sums              */
     CELL    = T * VL, /* sums of 16 tokens and 16 rows                                     */
     RUN     = 64,     /* columns of a token that lie together                              */
-    AHEAD   = 2,      /* groups that tile registers are ahead of vectors                   */
-    RING    = 4,
+    AHEAD   = 2,      /* stored groups that tile registers are ahead of vectors            */
+    RING    = 4,      /* AHEAD + 1 are written or read at once */
 };
 
 /* The scratch, behind struct gemm_memory's part. */
@@ -43,7 +43,7 @@ EK_INLINE struct amx_memory amx_memory_at(void *scratch)
                                (float *)(void *)(p + SUMS_AT)};
 }
 
-/* Up to four panels, one K block, one chunk of tokens. */
+/* A set of panels, one K block, one chunk of tokens. */
 struct block {
     const struct ek_gemm_i8_args *a;
     struct gemm_memory            mem;
@@ -89,24 +89,48 @@ EK_INLINE void unpack_panel(const struct ek_geometry *f, const struct block *b, 
 /* ---- one tile of tokens times the panels ---- */
 
 struct tile {
-    const int8_t *x;    /* of the tile, in the activations' own K block */
-    const float  *d;    /* scales from this K block on                  */
-    float        *sums; /* [panel][token][row]                          */
-    size_t        col;  /* first of this K block in that of the activations */
+    const int8_t *x;     /* this K block of the tile: [column / 64][token][64]     */
+    const float  *d;     /* its scales                                             */
+    float        *sums;  /* [panel][token][row]                                    */
+    const int8_t *next;  /* of the tile after it: fetched meanwhile                */
+    size_t        fetch; /* lines of it, each group */
 };
 
-/* Integer sums of a group that starts at column `at` of the tile, with the weights at w. */
-EK_INLINE void dot_group(const struct ek_geometry *f, const int8_t *x, size_t at, const uint8_t *w,
-                         int32_t *out)
+/* The way through the groups of all panels, as the tile registers go it. */
+struct walk {
+    const int8_t  *x;
+    const uint8_t *w;
+    int32_t       *ring;
+    size_t         group, count; /* groups of all panels  */
+    size_t         at, width;    /* column                */
+};
+
+/* Integer sums of the group at w->at into tile register `sum`, by way of registers `a` and `b`. */
+#define DOT_GROUP(f, walk, sum, a, b)                                                              \
+    do {                                                                                           \
+        TILE_ZERO(sum);                                                                            \
+        EK_UNROLL                                                                                  \
+        for (size_t c = 0; c < (f)->group; c += RUN) {                                             \
+            TILE_LOAD(a, (walk)->x + ((walk)->at + c) / RUN * RUN * T + (walk)->at % RUN);         \
+            TILE_LOAD(b, (walk)->w + c * EK_PANEL_ROWS);                                           \
+            TILE_DOT(sum, a, b);                                                                   \
+        }                                                                                          \
+    } while (0)
+
+/* Starts a group and stores the sums of the one before it: a product takes 52 cycles until its
+ * sums are there, but every 16 cycles one can start. */
+EK_INLINE void next_group(const struct ek_geometry *f, struct walk *w)
 {
-    TILE_ZERO(0);
-    EK_UNROLL
-    for (size_t c = 0; c < f->group; c += RUN) {
-        TILE_LOAD(4, x + (at + c) / RUN * RUN * T + at % RUN);
-        TILE_LOAD(6, w + c * EK_PANEL_ROWS);
-        TILE_DOT(0, 4, 6);
+    int32_t *before = w->ring + (w->group + RING - 1) % RING * CELL;
+    if (w->group % 2 == 0) {
+        if (w->group < w->count) DOT_GROUP(f, w, 0, 4, 6);
+        if (w->group && w->group <= w->count) TILE_STORE(before, 1);
+    } else {
+        if (w->group < w->count) DOT_GROUP(f, w, 1, 5, 7);
+        if (w->group <= w->count) TILE_STORE(before, 0);
     }
-    TILE_STORE(out, 0);
+    w->group++, w->w += f->group * EK_PANEL_ROWS;
+    w->at = w->at + f->group == w->width ? 0 : w->at + f->group;
 }
 
 /* acc += scale * d * dot + minimum * share, each token. */
@@ -129,30 +153,25 @@ EK_INLINE void add_group(const struct ek_geometry *f, int per_token, const int32
 EK_INLINE void tile_panels(const struct ek_geometry *f, int per_token, const struct block *b,
                            const struct tile *t)
 {
-    const size_t   count = b->width / f->group * b->panels, step = f->group * EK_PANEL_ROWS;
-    const size_t   col = t->col, end = col + b->width;
-    const int8_t  *x      = t->x;
-    const uint8_t *w      = b->mem.weights;
-    const float   *scales = b->mem.scales, *minima = b->mem.minima, *shares = b->own.shares;
-    int32_t       *ring  = b->own.ring;
-    float         *sums  = t->sums;
-    size_t         ahead = 0, at = col; /* the next group for the tile registers, and its column */
-    for (; ahead < AHEAD && ahead < count; ahead++) {
-        dot_group(f, x, at, w, ring + ahead % RING * CELL);
-        w += step, at = at + f->group == end ? col : at + f->group;
-    }
-    for (size_t i = 0; i < count; sums += CELL) {
+    struct walk   w      = {.x     = t->x,
+                            .w     = b->mem.weights,
+                            .ring  = b->own.ring,
+                            .count = b->width / f->group * b->panels,
+                            .width = b->width};
+    const float  *scales = b->mem.scales, *minima = b->mem.minima, *shares = b->own.shares;
+    const int8_t *next = t->next;
+    float        *sums = t->sums;
+    for (size_t i = 0; i < AHEAD + 1; i++) next_group(f, &w);
+    for (size_t i = 0; i < w.count; sums += CELL) {
         const float *d = t->d, *share = shares;
         vf           acc[T];
         EK_UNROLL
         for (size_t j = 0; j < T; j++) acc[j] = b->first ? v_set(0.0f) : v_load(sums + j * VL);
         EK_NO_UNROLL
-        for (size_t c = col; c < end; c += f->group, i++, d += T, share += T) {
-            if (ahead < count) {
-                dot_group(f, x, at, w, ring + ahead % RING * CELL);
-                w += step, at = at + f->group == end ? col : at + f->group, ahead++;
-            }
-            add_group(f, per_token, ring + i % RING * CELL, scales, minima, d, share, acc);
+        for (size_t c = 0; c < b->width; c += f->group, i++, d += T, share += T) {
+            next_group(f, &w);
+            for (size_t j = 0; j < t->fetch; j++, next += 64) prefetch(next);
+            add_group(f, per_token, b->own.ring + i % RING * CELL, scales, minima, d, share, acc);
             scales += VL, minima += VL;
         }
         EK_UNROLL
@@ -160,30 +179,34 @@ EK_INLINE void tile_panels(const struct ek_geometry *f, int per_token, const str
     }
 }
 
-/* Where a tile's activations of the K block that holds column kb lie: their index. */
+/* Where the activations of a tile from column kb on lie, and their scales: indices. */
 struct place {
-    size_t kb, x, d; /* first column; indices of the tile's activations and of their scales */
+    size_t x, d;
 };
 EK_INLINE struct place place_of(const struct ek_gemm_i8_args *a, size_t group, size_t kb,
                                 size_t tile)
 {
     const size_t block = kb / EK_GEMM_KB_I8 * EK_GEMM_KB_I8, tokens = (a->m + T - 1) / T * T;
     const size_t rest = a->k - block, width = rest < EK_GEMM_KB_I8 ? rest : EK_GEMM_KB_I8;
-    return (struct place){block, block * tokens + tile * T * ((width + RUN - 1) / RUN * RUN),
-                          (block * tokens + tile * T * width) / group};
+    return (struct place){
+        block * tokens + tile * T * ((width + RUN - 1) / RUN * RUN) + (kb - block) * T,
+        (block * tokens + tile * T * width + (kb - block) * T) / group,
+    };
 }
 
 EK_INLINE void block_tiles(const struct ek_geometry *f, int per_token, const struct block *b)
 {
+    const size_t groups = b->width / f->group, lines = (b->width + RUN - 1) / RUN * T;
     for (size_t i = 0; i < b->tiles; i++) {
-        const struct place p  = place_of(b->a, f->group, b->kb, b->tile + i);
-        const size_t       at = p.d + (b->kb - p.kb) / f->group * T;
-        const struct tile  t  = {.x    = b->a->x + p.x,
-                                 .d    = b->a->xd + at,
-                                 .sums = b->own.sums + i * SET_PANELS * CELL,
-                                 .col  = b->kb - p.kb};
-        for (size_t g = 0; f->kind != EK_FMT_SYM && g < b->width / f->group; g++) {
-            const vf sum = i_to_float(i_load(b->a->xs + at + g * T));
+        const struct place p = place_of(b->a, f->group, b->kb, b->tile + i);
+        const struct place q = place_of(b->a, f->group, b->kb, b->tile + i + 1);
+        const struct tile  t = {.x     = b->a->x + p.x,
+                                .d     = b->a->xd + p.d,
+                                .sums  = b->own.sums + i * SET_PANELS * CELL,
+                                .next  = b->a->x + q.x,
+                                .fetch = i + 1 < b->tiles ? lines / (groups * b->panels) : 0};
+        for (size_t g = 0; f->kind != EK_FMT_SYM && g < groups; g++) {
+            const vf sum = i_to_float(i_load(b->a->xs + p.d + g * T));
             v_store(b->own.shares + g * T, per_token ? sum : v_mul(sum, v_load(t.d + g * T)));
         }
         tile_panels(f, per_token, b, &t);
