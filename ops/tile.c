@@ -14,20 +14,15 @@ size_t ek_tile_f32_bytes(size_t kp, size_t m)
     return tokens_of(EK_TILE, m) * kp * sizeof(float);
 }
 
-/* Columns that lie together, token by token; the last run is padded. */
-static size_t run_of(size_t tile)
+/* Bytes of an activation: two, bf16, for AMX kernels of formats with groups of 32. */
+static size_t bytes_of(size_t tile, size_t group)
 {
-    return tile == EK_TILE_AMX ? 64 : 4;
+    return tile == EK_TILE_AMX && group == 32 ? 2 : 1;
 }
 
-static size_t whole_runs(size_t tile, size_t columns)
+size_t ek_tile_i8_bytes(size_t tile, size_t group, size_t kp, size_t m)
 {
-    return (columns + run_of(tile) - 1) / run_of(tile) * run_of(tile);
-}
-
-size_t ek_tile_i8_bytes(size_t tile, size_t kp, size_t m)
-{
-    return tokens_of(tile, m) * whole_runs(tile, kp);
+    return tokens_of(tile, m) * kp * bytes_of(tile, group);
 }
 
 static size_t min(size_t a, size_t b)
@@ -52,15 +47,29 @@ void ek_tile_f32(const float *x, size_t ldx, size_t k, size_t kp, size_t m, size
 }
 
 /* Rows of q, tokens of one tile, as [column / run][token][run]. */
-static void tile_columns(const int8_t *q, size_t ldq, size_t width, size_t run, size_t tile,
-                         size_t tokens, int8_t *out)
+static void tile_bytes(const int8_t *q, size_t ldq, size_t width, size_t run, size_t tile,
+                       size_t tokens, int8_t *out)
 {
-    const size_t whole = width / run * run, rest = width - whole;
-    if (tokens < tile || rest) memset(out, 0, (width + run - 1) / run * run * tile);
-    for (size_t c = 0; c < whole; c += run)
+    if (tokens < tile) memset(out, 0, width * tile);
+    for (size_t c = 0; c < width; c += run)
         for (size_t i = 0; i < tokens; i++) memcpy(out + c * tile + i * run, q + i * ldq + c, run);
-    for (size_t i = 0; rest && i < tokens; i++)
-        memcpy(out + whole * tile + i * run, q + i * ldq + whole, rest);
+}
+
+/* The same as bf16, the upper half of f32: [column / 32][token][32] of EK_TILE_AMX tokens. */
+static void tile_bf16(const int8_t *q, size_t ldq, size_t width, size_t tokens, int8_t *out)
+{
+    enum { RUN = 32 };
+    if (tokens < EK_TILE_AMX) memset(out, 0, 2 * width * EK_TILE_AMX);
+    for (size_t c = 0; c < width; c += RUN)
+        for (size_t i = 0; i < tokens; i++) {
+            float    value[RUN];
+            uint32_t bits[RUN];
+            uint16_t upper[RUN];
+            for (size_t j = 0; j < RUN; j++) value[j] = q[i * ldq + c + j];
+            memcpy(bits, value, sizeof bits);
+            for (size_t j = 0; j < RUN; j++) upper[j] = (uint16_t)(bits[j] >> 16);
+            memcpy(out + 2 * (c * EK_TILE_AMX + i * RUN), upper, sizeof upper);
+        }
 }
 
 /* NOLINTNEXTLINE(readability-function-size): sizes and strides one by one, as in BLAS */
@@ -73,18 +82,20 @@ void ek_tile_i8(size_t tile, const int8_t *q, const float *d, const int32_t *s, 
     for (size_t t = t0; t < t1; t += tile) {
         const size_t tokens = min(tile, m - t);
         for (size_t kb = 0; kb < kp; kb += EK_GEMM_KB_I8) {
-            const size_t width = min(EK_GEMM_KB_I8, kp - kb), first = kb / group;
-            const size_t at  = (kb * all + t * width) / group;
-            int8_t      *out = tiled + kb * all + t * whole_runs(tile, width);
-            if (tile == EK_TILE_AMX)
-                tile_columns(q + t * kp + kb, kp, width, 64, EK_TILE_AMX, tokens, out);
+            const size_t  width = min(EK_GEMM_KB_I8, kp - kb), at = kb * all + t * width;
+            const int8_t *from = q + t * kp + kb;
+            if (tile == EK_TILE)
+                tile_bytes(from, kp, width, 4, EK_TILE, tokens, tiled + at);
+            else if (bytes_of(tile, group) == 1)
+                tile_bytes(from, kp, width, 64, EK_TILE_AMX, tokens, tiled + at);
             else
-                tile_columns(q + t * kp + kb, kp, width, 4, EK_TILE, tokens, out);
+                tile_bf16(from, kp, width, tokens, tiled + 2 * at);
             for (size_t g = 0; g < width / group; g++)
                 for (size_t i = 0; i < tile; i++) {
-                    const size_t from = (t + i) * groups + first + g, to = at + g * tile + i;
-                    td[to] = i < tokens ? d[from] : 0;
-                    ts[to] = i < tokens ? factor * s[from] : 0;
+                    const size_t cell = (t + i) * groups + kb / group + g;
+                    const size_t to   = at / group + g * tile + i;
+                    td[to]            = i < tokens ? d[cell] : 0;
+                    ts[to]            = i < tokens ? factor * s[cell] : 0;
                 }
         }
     }

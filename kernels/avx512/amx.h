@@ -14,14 +14,14 @@ struct tile_shapes {
     uint8_t  rows[16];
 };
 
-/* Registers 0 to 3 are 16 x 16 sums; 4 and 5 hold 16 tokens, 6 and 7 16 rows of W, each with
- * `columns` columns, a multiple of 4 and at most 64. */
-EK_INLINE void tiles_begin(size_t columns)
+/* Registers 0 to 3 are 16 x 16 sums; 4 and 5 hold 16 tokens, 6 and 7 16 rows of W, `bytes` of each
+ * token and row: a multiple of 4, at most 64. */
+EK_INLINE void tiles_begin(size_t bytes)
 {
     struct tile_shapes s = {.palette = 1};
     for (size_t i = 0; i < TILE_REGS; i++) {
-        s.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? columns : TILE_BYTES);
-        s.rows[i]      = (uint8_t)(i < 6 ? TILE_ROWS : columns / 4);
+        s.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? bytes : TILE_BYTES);
+        s.rows[i]      = (uint8_t)(i < 6 ? TILE_ROWS : bytes / 4);
     }
     __asm__ volatile("ldtilecfg %0" ::"m"(s));
 }
@@ -45,4 +45,7 @@ struct tile_block {
                      : "r"(p), "r"((size_t)TILE_BYTES))
 /* sum += x w^T, both signed bytes. */
 #define TILE_DOT(sum, x, w) __asm__ volatile("tdpbssd %%tmm" #w ", %%tmm" #x ", %%tmm" #sum ::)
+/* The same with pairs of bf16, and f32 sums. */
+#define TILE_DOT_BF16(sum, x, w)                                                                   \
+    __asm__ volatile("tdpbf16ps %%tmm" #w ", %%tmm" #x ", %%tmm" #sum ::)
 #endif
