@@ -35,7 +35,7 @@ static int has_avxvnni(void)
  * it grants again. Older kernels do not know it, and then do not save the registers either. */
 static int has_amx(uint64_t state)
 {
-    enum { TILE_STATE = 0x60000, TILE_BITS = 0x3400000 /* amx-bf16, amx-tile, amx-int8 */ };
+    enum { TILE_STATE = 0x60000, TILE_BITS = 3 << 24 /* amx-tile, amx-int8 */ };
     unsigned a, b, c, d;
     if ((state & TILE_STATE) != TILE_STATE || !__get_cpuid_count(7, 0, &a, &b, &c, &d) ||
         (d & TILE_BITS) != TILE_BITS)

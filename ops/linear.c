@@ -73,9 +73,7 @@ static void plan_buffers(struct plan *p, const struct ek_weights *w, const ek_po
 
     if (p->packed_i8) { /* for any kernel's tiles */
         const size_t tokens = max(whole_tiles(EK_TILE, m), whole_tiles(EK_TILE_AMX, m));
-        const size_t bytes  = max(ek_tile_i8_bytes(EK_TILE, p->group, p->kp, m),
-                                  ek_tile_i8_bytes(EK_TILE_AMX, p->group, p->kp, m));
-        p->tx               = reserve(&p->total, bytes, 1, over);
+        p->tx               = reserve(&p->total, tokens, p->kp, over);
         p->td               = reserve(&p->total, tokens * p->groups, sizeof(float), over);
         p->ts               = reserve(&p->total, tokens * p->groups, sizeof(int32_t), over);
     } else {

@@ -14,15 +14,9 @@ size_t ek_tile_f32_bytes(size_t kp, size_t m)
     return tokens_of(EK_TILE, m) * kp * sizeof(float);
 }
 
-/* Bytes of an activation: two, bf16, for AMX kernels of formats with groups of 32. */
-static size_t bytes_of(size_t tile, size_t group)
+size_t ek_tile_i8_bytes(size_t tile, size_t kp, size_t m)
 {
-    return tile == EK_TILE_AMX && group == 32 ? 2 : 1;
-}
-
-size_t ek_tile_i8_bytes(size_t tile, size_t group, size_t kp, size_t m)
-{
-    return tokens_of(tile, m) * kp * bytes_of(tile, group);
+    return tokens_of(tile, m) * kp;
 }
 
 static size_t min(size_t a, size_t b)
@@ -47,29 +41,12 @@ void ek_tile_f32(const float *x, size_t ldx, size_t k, size_t kp, size_t m, size
 }
 
 /* Rows of q, tokens of one tile, as [column / run][token][run]. */
-static void tile_bytes(const int8_t *q, size_t ldq, size_t width, size_t run, size_t tile,
-                       size_t tokens, int8_t *out)
+static void tile_columns(const int8_t *q, size_t ldq, size_t width, size_t run, size_t tile,
+                         size_t tokens, int8_t *out)
 {
     if (tokens < tile) memset(out, 0, width * tile);
     for (size_t c = 0; c < width; c += run)
         for (size_t i = 0; i < tokens; i++) memcpy(out + c * tile + i * run, q + i * ldq + c, run);
-}
-
-/* The same as bf16, the upper half of f32: [column / 32][token][32] of EK_TILE_AMX tokens. */
-static void tile_bf16(const int8_t *q, size_t ldq, size_t width, size_t tokens, int8_t *out)
-{
-    enum { RUN = 32 };
-    if (tokens < EK_TILE_AMX) memset(out, 0, 2 * width * EK_TILE_AMX);
-    for (size_t c = 0; c < width; c += RUN)
-        for (size_t i = 0; i < tokens; i++) {
-            float    value[RUN];
-            uint32_t bits[RUN];
-            uint16_t upper[RUN];
-            for (size_t j = 0; j < RUN; j++) value[j] = q[i * ldq + c + j];
-            memcpy(bits, value, sizeof bits);
-            for (size_t j = 0; j < RUN; j++) upper[j] = (uint16_t)(bits[j] >> 16);
-            memcpy(out + 2 * (c * EK_TILE_AMX + i * RUN), upper, sizeof upper);
-        }
 }
 
 /* NOLINTNEXTLINE(readability-function-size): sizes and strides one by one, as in BLAS */
@@ -85,11 +62,11 @@ void ek_tile_i8(size_t tile, const int8_t *q, const float *d, const int32_t *s, 
             const size_t  width = min(EK_GEMM_KB_I8, kp - kb), at = kb * all + t * width;
             const int8_t *from = q + t * kp + kb;
             if (tile == EK_TILE)
-                tile_bytes(from, kp, width, 4, EK_TILE, tokens, tiled + at);
-            else if (bytes_of(tile, group) == 1)
-                tile_bytes(from, kp, width, 64, EK_TILE_AMX, tokens, tiled + at);
+                tile_columns(from, kp, width, 4, EK_TILE, tokens, tiled + at);
+            else if (group < 64)
+                tile_columns(from, kp, width, 32, EK_TILE_AMX, tokens, tiled + at);
             else
-                tile_bf16(from, kp, width, tokens, tiled + 2 * at);
+                tile_columns(from, kp, width, 64, EK_TILE_AMX, tokens, tiled + at);
             for (size_t g = 0; g < width / group; g++)
                 for (size_t i = 0; i < tile; i++) {
                     const size_t cell = (t + i) * groups + kb / group + g;

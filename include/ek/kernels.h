@@ -85,7 +85,7 @@ typedef void ek_gemm_fn(const struct ek_gemm_args *a, size_t begin, size_t end);
 /**
  * gemm with 8-bit activations, tiled by ek_tile_i8: K blocks of EK_GEMM_KB_I8 columns, tiles of the
  * kernel's `tile` tokens, inside a tile [column / 4][token][4] (EK_TILE) or [column / 64][token][64]
- * (EK_TILE_AMX); of the latter, formats with groups of 32 take [column / 32][token][32] of bf16. */
+ * (EK_TILE_AMX; with groups of 32 [column / 32][token][32]). */
 struct ek_gemm_i8_args {
     const void    *w;  /* [n][k] in the kernel's packed format                                  */
     const int8_t  *x;  /* tiled, ek_tile_i8_bytes                                               */
@@ -285,7 +285,7 @@ EK_API const struct ek_op_info *ek_op_info(enum ek_op op);
  * x, q: [m][ld]; columns from k to kp are zero. For i8 tile is the kernel's (t0 a multiple of it),
  * zero the format's zero code. */
 EK_API size_t ek_tile_f32_bytes(size_t kp, size_t m);
-EK_API size_t ek_tile_i8_bytes(size_t tile, size_t group, size_t kp, size_t m);
+EK_API size_t ek_tile_i8_bytes(size_t tile, size_t kp, size_t m);
 EK_API void   ek_tile_f32(const float *x, size_t ldx, size_t k, size_t kp, size_t m, size_t t0,
                           size_t t1, float *tiled);
 EK_API void   ek_tile_i8(size_t tile, const int8_t *q, const float *d, const int32_t *s, size_t kp,

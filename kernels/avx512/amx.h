@@ -31,13 +31,13 @@ EK_INLINE void tiles_end(void)
     __asm__ volatile("tilerelease" ::);
 }
 
-/* Memory is named to the compiler as the block of bytes from the first row to the last. */
+/* Memory is named to the compiler as the block of bytes that a whole tile may take. */
 struct tile_block {
     uint8_t bytes[TILE_ROWS * TILE_BYTES];
 };
 #define TILE_ZERO(t) __asm__ volatile("tilezero %%tmm" #t ::)
-#define TILE_LOAD(t, p)                                                                            \
-    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t ::"r"(p), "r"((size_t)TILE_BYTES),            \
+#define TILE_LOAD(t, p, stride)                                                                    \
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t ::"r"(p), "r"((size_t)(stride)),              \
                      "m"(*(const struct tile_block *)(const void *)(p)))
 #define TILE_STORE(p, t)                                                                           \
     __asm__ volatile("tilestored %%tmm" #t ", (%1,%2,1)"                                           \
@@ -45,7 +45,4 @@ struct tile_block {
                      : "r"(p), "r"((size_t)TILE_BYTES))
 /* sum += x w^T, both signed bytes. */
 #define TILE_DOT(sum, x, w) __asm__ volatile("tdpbssd %%tmm" #w ", %%tmm" #x ", %%tmm" #sum ::)
-/* The same with pairs of bf16, and f32 sums. */
-#define TILE_DOT_BF16(sum, x, w)                                                                   \
-    __asm__ volatile("tdpbf16ps %%tmm" #w ", %%tmm" #x ", %%tmm" #sum ::)
 #endif

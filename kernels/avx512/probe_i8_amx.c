@@ -33,8 +33,8 @@ static void load(const struct tile_block *x, const struct tile_block *w)
     TILE_ZERO(0);
     TILE_ZERO(1);
     TILE_ZERO(2);
-    TILE_LOAD(4, x);
-    TILE_LOAD(6, w);
+    TILE_LOAD(4, x, TILE_BYTES);
+    TILE_LOAD(6, w, TILE_BYTES);
 }
 
 void EK_KERNEL_SYM(peak_i8, f32, avx512, _amx)(const struct ek_peak_i8_args *a, size_t begin,

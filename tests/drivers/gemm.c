@@ -102,7 +102,7 @@ static void setup_gemm_i8(struct ek_case *c)
                                             .scratch   = scratch_slots(c)};
     for (size_t i = 0; i < 2; i++) {
         const size_t tile = tile_of[i], tokens = (m + tile - 1) / tile * tile;
-        int8_t      *tx = case_buffer(c, ek_tile_i8_bytes(tile, f->group, k, m), ROLE_IN);
+        int8_t      *tx = case_buffer(c, ek_tile_i8_bytes(tile, k, m), ROLE_IN);
         float       *td = case_buffer(c, tokens * groups * sizeof *td, ROLE_IN);
         int32_t     *ts = case_buffer(c, tokens * groups * sizeof *ts, ROLE_IN);
         ek_tile_i8(tile, x.q, x.d, x.s, k, f->group, f->zero, m, 0, m, tx, td, ts);
