@@ -26,14 +26,14 @@ extern "C" {
 #endif
 
 enum {
-    EK_GEMV_MAX_M    = 8,      /* rows of x that gemv and gemv_i8 take                       */
-    EK_TILE          = 6,      /* tokens of one tile of gemm's activations                   */
-    EK_TILE_AMX      = 16,     /* those of gemm_i8 where it needs the CPU bit amx            */
-    EK_GEMM_KB_F32   = 256,    /* columns of a K block of gemm                               */
-    EK_GEMM_KB_I8    = 1024,   /* columns of a K block of gemm_i8                            */
-    EK_GEMM_SCRATCH  = 114688, /* bytes: a block of unpacked weights, its scales and minima, sums */
-    EK_READ_BLOCK    = 4096,   /* bytes of one item of read                                 */
-    EK_PEAK_LANE_OPS = 768,    /* multiply-adds (f32) or 4-wide dot products (i8) per step  */
+    EK_GEMV_MAX_M    = 8,     /* rows of x that gemv and gemv_i8 take                       */
+    EK_TILE          = 6,     /* tokens of one tile of gemm's activations                   */
+    EK_TILE_AMX      = 16,    /* those of gemm_i8 where it needs the CPU bit amx            */
+    EK_GEMM_KB_F32   = 256,   /* columns of a K block of gemm                               */
+    EK_GEMM_KB_I8    = 1024,  /* columns of a K block of gemm_i8                            */
+    EK_GEMM_SCRATCH  = 81920, /* bytes: a block of unpacked weights, its scales; sums   */
+    EK_READ_BLOCK    = 4096,  /* bytes of one item of read                                 */
+    EK_PEAK_LANE_OPS = 768,   /* multiply-adds (f32) or 4-wide dot products (i8) per step  */
 };
 
 /**

@@ -55,7 +55,7 @@ struct block {
     size_t                        row, panels; /* of the set           */
     size_t                        kb, width;   /* columns              */
     size_t                        tile, tiles; /* of tokens            */
-    int                           first;       /* sums start at zero   */
+    int                           first, ends; /* block: of its pass   */
 };
 typedef void block_fn(const struct block *b);
 
@@ -195,6 +195,24 @@ EK_INLINE size_t place_of(const struct ek_gemm_i8_args *a, size_t kb, size_t til
     return block * tokens + tile * T * width + (kb - block) * T;
 }
 
+/* What is read and written after this block, a share with each tile: the weights of the next block,
+ * or of the next set of panels, and, when this block ends a pass, the lines of y. */
+EK_INLINE void fetch_ahead(const struct ek_geometry *f, const struct block *b, size_t tile)
+{
+    const struct ek_gemm_i8_args *a     = b->a;
+    const size_t                  bytes = ek_panel_bytes(f, a->k), next = b->kb + b->width;
+    const size_t                  panel = b->row / EK_PANEL_ROWS + (b->ends ? SET_PANELS : 0);
+    const size_t                  col   = b->ends ? b->kb / DEEP * DEEP : next;
+    const uint8_t *w = (const uint8_t *)a->w + panel * bytes + col / f->block * ek_block_bytes(f);
+    const size_t   lines = (COLUMNS / f->block * ek_block_bytes(f) / 64 + b->tiles - 1) / b->tiles;
+    for (size_t i = 0; i < SET_PANELS; i++)
+        for (size_t j = 0; j < lines; j++) prefetch_far(w + i * bytes + (tile * lines + j) * 64);
+    if (!b->ends) return;
+    for (size_t i = 0; i < T; i++)
+        for (size_t j = 0; j < SET_PANELS; j++)
+            prefetch_far(a->y + ((b->tile + tile) * T + i) * a->ldy + b->row + j * VL);
+}
+
 EK_INLINE void block_tiles(const struct ek_geometry *f, int per_token, const struct block *b)
 {
     const struct ek_gemm_i8_args *a      = b->a;
@@ -215,6 +233,7 @@ EK_INLINE void block_tiles(const struct ek_geometry *f, int per_token, const str
     size_t                        done   = 0;
     for (size_t i = 0; i < AHEAD + 1; i++) next_group(f, &walk, b->own.ring, i);
     for (size_t i = 0; i < b->tiles; i++) {
+        fetch_ahead(f, b, i);
         const size_t at = (first + i * stride) / f->group;
         for (size_t g = 0; f->kind != EK_FMT_SYM && g < groups; g++) {
             const vf sum = i_to_float(i_load(a->xs + at + g * T));
@@ -259,6 +278,7 @@ EK_INLINE void set_pass(const struct ek_geometry *f, block_fn *tiles_fn, struct 
         b->kb    = kb;
         b->width = end - kb < COLUMNS ? end - kb : COLUMNS;
         b->first = kb == pass;
+        b->ends  = kb + b->width == end;
         for (size_t p = 0; p < b->panels; p++) unpack_panel(f, b, p);
         tiles_fn(b);
     }
