@@ -10,20 +10,20 @@
 #include <stdint.h>
 
 enum gguf_type { /* values as in the file */
-    GGUF_U8,
-    GGUF_I8,
-    GGUF_U16,
-    GGUF_I16,
-    GGUF_U32,
-    GGUF_I32,
-    GGUF_F32,
-    GGUF_BOOL,
-    GGUF_STRING,
-    GGUF_ARRAY,
-    GGUF_U64,
-    GGUF_I64,
-    GGUF_F64,
-    GGUF_TYPES
+                 GGUF_U8,
+                 GGUF_I8,
+                 GGUF_U16,
+                 GGUF_I16,
+                 GGUF_U32,
+                 GGUF_I32,
+                 GGUF_F32,
+                 GGUF_BOOL,
+                 GGUF_STRING,
+                 GGUF_ARRAY,
+                 GGUF_U64,
+                 GGUF_I64,
+                 GGUF_F64,
+                 GGUF_TYPES
 };
 
 /** Bytes inside the mapping; no '\0' behind them. */
@@ -42,19 +42,19 @@ struct gguf_value {
 
 struct gguf_tensor {
     struct gguf_string name;
-    uint32_t           type; /* ggml type number */
-    unsigned           dims; /* 1..4             */
-    uint64_t           ne[4]; /* innermost first; 1 past dims */
+    uint32_t           type;   /* ggml type number */
+    unsigned           dims;   /* 1..4             */
+    uint64_t           ne[4];  /* innermost first; 1 past dims */
     uint64_t           offset; /* into the data section */
 };
 
 struct gguf {
-    struct file         file;
-    struct gguf_value  *values;
-    size_t              value_count;
-    struct gguf_tensor *tensors;
-    size_t              tensor_count;
-    uint64_t            alignment;
+    struct file          file;
+    struct gguf_value   *values;
+    size_t               value_count;
+    struct gguf_tensor  *tensors;
+    size_t               tensor_count;
+    uint64_t             alignment;
     const unsigned char *data; /* the data section */
     size_t               data_bytes;
 };
