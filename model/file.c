@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,5 +113,6 @@ int file_exists(const char *path)
 ek_status path_join(char *out, size_t size, const char *dir, const char *name, struct error *e)
 {
     const int n = snprintf(out, size, "%s/%s", dir, name);
-    return n < 0 || (size_t)n >= size ? fail(e, EK_E_ARG, "%s/%s: name too long", dir, name) : EK_OK;
+    return n < 0 || (size_t)n >= size ? fail(e, EK_E_ARG, "%s/%s: name too long", dir, name)
+                                      : EK_OK;
 }

@@ -100,15 +100,15 @@ static void clean(struct sampler *s, const float *logits)
     }
 }
 
-/* Each token of the window once: one whose logit has changed already has had its turn. Dividing a
- * negative logit would make it likelier, so those are multiplied. */
+/* Each token of the window once, however often it stands there: the caller's logits are what is
+ * divided. Dividing a negative one would make it likelier, so those are multiplied. */
 static void penalise(struct sampler *s, const float *logits)
 {
     const size_t window = s->o.penalty_window, n = s->accepted < window ? s->accepted : window;
     const float  by = s->o.repetition_penalty;
     for (size_t i = 0; by != 1 && i < n; i++) {
         const int32_t id = s->last[i];
-        if (id < 0 || (size_t)id >= s->vocab || s->logits[id] != logits[id]) continue;
+        if (id < 0 || (size_t)id >= s->vocab || !isfinite(logits[id])) continue;
         const float x = logits[id];
         s->logits[id] = fminf(fmaxf(x > 0 ? x / by : x * by, -FLT_MAX), FLT_MAX);
     }
