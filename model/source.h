@@ -68,7 +68,7 @@ ek_status tensor_floats(const struct tensor *t, size_t row0, size_t row1, float 
                         struct error *e);
 
 /** The format that keeps a tensor without loss (Q4_0 -> q4g32), or the best below it (Q6_K ->
- * q8g32); *exact tells which. */
+ * q8g32); *exact (may be NULL) tells which. */
 enum ek_fmt tensor_format(const struct tensor *t, int *exact);
 
 /**
