@@ -240,9 +240,9 @@ static ek_status write_all(const struct job_list *p, const struct source *s, con
 ek_status convert(const char *src, const char *dst, const struct convert_options *o,
                   struct error *e)
 {
-    struct source *s   = NULL;
-    struct job_list    p   = {.jobs = NULL};
-    ek_status      bad = source_open(&s, src, e);
+    struct source  *s   = NULL;
+    struct job_list p   = {.jobs = NULL};
+    ek_status       bad = source_open(&s, src, e);
     if (!bad) bad = jobs_plan(&p, &s->config, s, o, e);
     if (!bad) bad = write_all(&p, s, dst, o, e);
     jobs_free(&p);

@@ -54,7 +54,7 @@ static void *own(struct model *m, size_t bytes)
 
 static const struct tensor *find(const struct loader *l, size_t layer, const char *rest)
 {
-    char name[NAME_MAX_BYTES];
+    char name[NAME_MAX_BYTES + 40];
     snprintf(name, sizeof name, "model.layers.%zu.%s", layer, rest);
     return source_find(l->m->source, name);
 }
@@ -261,7 +261,7 @@ static struct tally count_weights(const struct model *m)
 static uint64_t model_checksum(const struct model *m)
 {
     enum { ENDS = 4096 };
-    uint64_t sum = checksum64(0, m->config.arch, sizeof m->config.arch);
+    uint64_t sum = checksum64(CHECKSUM_START, m->config.arch, sizeof m->config.arch);
     for (size_t i = 0; i < m->source->count; i++) {
         const struct tensor *t       = &m->source->tensors[i];
         const uint64_t       facts[] = {t->type, t->fmt, t->n, t->k, t->bytes, t->checksum};

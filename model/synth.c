@@ -229,9 +229,9 @@ static ek_status put_tokenizer(struct container *out, const char *path, struct e
 ek_status synth_write(const struct config *c, uint64_t seed, const char *dst,
                       const struct convert_options *o, struct error *e)
 {
-    struct job_list  p;
-    struct synth s   = {.o = o, .seed = seed, .e = e};
-    ek_status    bad = jobs_plan(&p, c, NULL, o, e);
+    struct job_list p;
+    struct synth    s   = {.o = o, .seed = seed, .e = e};
+    ek_status       bad = jobs_plan(&p, c, NULL, o, e);
     if (bad) return bad;
     struct container_tensor *tensors = written_tensors(&p, &s.total);
     if (!tensors) bad = fail(e, EK_E_NOMEM, "%s: out of memory", dst);
