@@ -23,6 +23,7 @@ static const struct {
     {"logits", cmd_logits, "a model's logits at every position, as JSON"},
     {"info", cmd_info, "the CPU, its topology, and the kernel chosen for every op and format"},
     {"bench", cmd_bench, "time kernels against the machine's measured limits"},
+    {"tokenize", cmd_tokenize, "token ids of a text, or the text of ids"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
