@@ -16,6 +16,11 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *what;
 } commands[] = {
+    {"run", cmd_run, "continue a text with a model"},
+    {"chat", cmd_chat, "talk with a model"},
+    {"speed", cmd_speed, "tokens per second of a model, as llama-bench measures them"},
+    {"ppl", cmd_ppl, "perplexity of a text, and divergence from another model"},
+    {"logits", cmd_logits, "a model's logits at every position, as JSON"},
     {"info", cmd_info, "the CPU, its topology, and the kernel chosen for every op and format"},
     {"bench", cmd_bench, "time kernels against the machine's measured limits"},
 };
