@@ -112,7 +112,7 @@ static ek_status add_job(struct planner *p, const struct part *first, size_t par
     }
     struct job *j = &plan->jobs[plan->count++];
     *j = (struct job){.role = first->role, .fmt = fmt, .n = 0, .k = first->k, .parts = parts};
-    snprintf(j->name, sizeof j->name, "%s", first->name);
+    memcpy(j->name, first->name, sizeof j->name);
     if (parts > 1) fuse_name(first->fuse, first->name, j->name);
     const int bias = first->role == PART_BIAS; /* its parts lie along k */
     j->k           = bias ? 0 : first->k;
