@@ -87,7 +87,7 @@ static void set_tokens(json_t *o, const struct config *c)
 
 static char *text_of(json_t *o)
 {
-    char *text = json_dumps(o, JSON_INDENT(2));
+    char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     json_decref(o);
     return text;
 }

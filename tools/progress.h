@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tools/progress.h - a progress bar on stderr while a long step runs, for people only. */
+/* tools/progress.h - a bar on stderr, where that is a terminal. */
 #ifndef EK_TOOLS_PROGRESS_H
 #define EK_TOOLS_PROGRESS_H
 #include <stdint.h>
 
-/** A progress_fn of model/model.h: draws at most ten times a second where stderr is a terminal,
- * else nothing. done >= total clears the line. self: NULL. */
-void progress_bar(void *self, const char *what, uint64_t done, uint64_t total);
+/* A progress_fn (model/model.h) that needs no self: "[#####     ] load 5/10", redrawn when it would
+ * look different, ended by done = total. Nothing where stderr is no terminal. */
+void progress_show(void *self, const char *what, uint64_t done, uint64_t total);
 
-/** Clears a bar that may still stand, before other output. */
+/* Removes an unfinished bar, so that a message can follow. */
 void progress_clear(void);
 #endif
