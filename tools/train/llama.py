@@ -20,6 +20,12 @@ class Shape:
     theta: float = 10000.0
     eps: float = 1e-5
 
+    def __post_init__(self) -> None:
+        if self.hidden % (2 * self.heads):
+            raise ValueError(f"hidden {self.hidden} is no even multiple of {self.heads} heads")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"{self.heads} heads are no multiple of {self.kv_heads} kv heads")
+
     @property
     def head_dim(self) -> int:
         return self.hidden // self.heads

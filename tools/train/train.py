@@ -23,8 +23,7 @@ import numpy as np
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from tokenizers import Regex
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 
 import tinystories
@@ -82,6 +81,8 @@ def documents(args: argparse.Namespace) -> tuple[list[str], list[str]]:
     else:
         whole = Path(args.text).read_text(encoding="utf-8")
         texts = [part.strip() for part in whole.split("<|endoftext|>") if part.strip()]
+    if not texts:
+        raise ValueError(f"{args.tinystories or args.text}: no text in it")
     if len(texts) == 1:  # one long text: its end is held out
         cut = int(len(texts[0]) * (1 - args.heldout))
         texts = [texts[0][:cut], texts[0][cut:]]
@@ -318,4 +319,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"train.py: {error}") from error
