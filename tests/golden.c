@@ -3,6 +3,7 @@
  * prompts, token by token, in chunks, in every weight and cache format, on any number of threads.
  * Usage: golden DIR, where DIR/NAME holds a model, ids.json and logits.npy (tools/golden). */
 #include "model/convert.h"
+#include "model/file.h"
 #include "model/model.h"
 #include "tests/npy.h"
 #include "tools/pool.h"
@@ -18,7 +19,7 @@
 enum { IDS_MAX = 256, PATH_BYTES = 1024 };
 
 struct fixture {
-    char       name[256], path[PATH_BYTES];
+    char       name[256], dir[PATH_BYTES], path[PATH_BYTES + 16]; /* path: of the model */
     int32_t    ids[IDS_MAX];
     size_t     n, vocab;
     struct npy want; /* [n][vocab] */
@@ -47,15 +48,17 @@ static void read_fixture(struct fixture *f, const char *dir, const char *name)
     struct error e = {""};
     json_error_t je;
     snprintf(f->name, sizeof f->name, "%s", name);
-    snprintf(f->path, sizeof f->path, "%s/%s", dir, name);
-    snprintf(path, sizeof path, "%s/ids.json", f->path);
+    snprintf(f->dir, sizeof f->dir, "%s/%s", dir, name);
+    snprintf(f->path, sizeof f->path, "%s/model.gguf", f->dir);
+    if (!file_exists(f->path)) snprintf(f->path, sizeof f->path, "%s", f->dir);
+    snprintf(path, sizeof path, "%s/ids.json", f->dir);
     json_t *ids = json_load_file(path, 0, &je);
     f->n        = json_array_size(ids);
     if (!f->n || f->n > IDS_MAX) die(path);
     for (size_t i = 0; i < f->n; i++)
         f->ids[i] = (int32_t)json_integer_value(json_array_get(ids, i));
     json_decref(ids);
-    snprintf(path, sizeof path, "%s/logits.npy", f->path);
+    snprintf(path, sizeof path, "%s/logits.npy", f->dir);
     if (npy_read(&f->want, path, &e)) die(e.text);
     if (f->want.dims != 2 || f->want.shape[0] != f->n) die(path);
     f->vocab = f->want.shape[1];
@@ -187,9 +190,13 @@ static void check_bytes(const struct fixture *f, const struct model *m)
 
 /* Formats that weights are converted to, and how far logits may then be off. */
 static const struct {
-    const char *type;
-    double      bound;
-} formats[] = {{"f32", 1e-4}, {"bf16", 1e-4}, {"f16", 2e-3}, {"q8", 0.08}, {"q4:g32", 1.2}};
+    int    type;
+    double bound;
+} formats[] = {{EK_FMT_f32, 1e-4},
+               {EK_FMT_bf16, 1e-4},
+               {EK_FMT_f16, 2e-3},
+               {EK_FMT_q8g32, 0.08},
+               {EK_FMT_q4g32, 1.2}};
 enum { FORMATS = sizeof formats / sizeof *formats };
 
 static void check_formats(const struct fixture *f, double worst[FORMATS])
@@ -198,13 +205,15 @@ static void check_formats(const struct fixture *f, double worst[FORMATS])
         char                   dir[] = "/tmp/ek-golden-XXXXXX", path[64];
         struct error           e     = {""};
         struct model          *m;
-        struct convert_options o = {.type = formats[i].type};
+        struct convert_options o = {
+            .type = formats[i].type, .head = CONVERT_DEFAULT, .embed = CONVERT_DEFAULT};
+        const char *type = ek_fmt_info((enum ek_fmt)formats[i].type)->name;
         if (!mkdtemp(dir)) die("mkdtemp");
         snprintf(path, sizeof path, "%s/m", dir);
         if (convert(f->path, path, &o, &e) || model_open(&m, path, NULL, &e)) {
-            expect(0, f->name, formats[i].type, e.text);
+            expect(0, f->name, type, e.text);
         } else {
-            const struct run r = {.what = formats[i].type};
+            const struct run r = {.what = type};
             check_run(f, m, &r, formats[i].bound, &worst[i]);
             model_close(m);
         }
@@ -236,7 +245,7 @@ static int by_name(const struct dirent **a, const struct dirent **b)
 }
 static int visible(const struct dirent *d)
 {
-    return d->d_name[0] != '.';
+    return !strchr(d->d_name, '.'); /* not README.md */
 }
 
 int main(int argc, char **argv)
@@ -268,8 +277,8 @@ int main(int argc, char **argv)
     for (size_t j = 0; j < WAYS; j++)
         printf("%-20s off by %.2g at most, bound %.2g\n", ways[j].r.what, worst[j], ways[j].bound);
     for (size_t j = 0; j < FORMATS; j++)
-        printf("weights in %-9s off by %.2g at most, bound %.2g\n", formats[j].type,
-               worst_format[j], formats[j].bound);
+        printf("weights in %-9s off by %.2g at most, bound %.2g\n",
+               ek_fmt_info((enum ek_fmt)formats[j].type)->name, worst_format[j], formats[j].bound);
     printf("%d models, %d failed\n", n, failures);
     return failures != 0;
 }
