@@ -21,11 +21,13 @@
 #define LLAMA3                                                                                     \
     .user      = {HEADER "user" BODY, "<|eot_id|>"},                                               \
     .assistant = {HEADER "assistant" BODY, "<|eot_id|>"}, .open = HEADER "assistant" BODY,         \
-    .end = "<|eot_id|>", .trim = 1
+    .end = "<|eot_id|>", .trim = TRIM_ALL
 #define MISTRAL .system = {"", "\n\n"}, .fold = 1, .open = "", .end = "</s>"
 #define DEEPSEEK                                                                                   \
     .system = {"", ""}, .user = {DS_USER, ""}, .assistant = {DS_SAYS, DS_END}, .end = DS_END,      \
     .drop_thoughts = 1
+
+enum trim { TRIM_NONE, TRIM_ALL, TRIM_REPLIES };
 
 static const struct style {
     const char *name;
@@ -35,7 +37,7 @@ static const struct style {
     const char *open;          /* begins the assistant's turn                                 */
     const char *again;         /* before every user's message but the first; NULL: nothing    */
     int         fold;          /* the system message lies inside the first user's              */
-    int         trim;          /* texts lose white space at their ends                         */
+    enum trim   trim;          /* white space at the ends of texts goes                        */
     int         drop_thoughts; /* of a reply only what is behind </think>                      */
 } styles[CHAT_TEMPLATES] = {
     [CHAT_CHATML]     = {.name = "chatml", CHATML},
@@ -48,7 +50,7 @@ static const struct style {
                          .end       = "</s>",
                          .again     = "<s>",
                          .fold      = 1,
-                         .trim      = 1},
+                         .trim      = TRIM_ALL},
     [CHAT_ZEPHYR]     = {.name      = "zephyr",
                          .system    = {"<|system|>\n", "</s>\n"},
                          .user      = {"<|user|>\n", "</s>\n"},
@@ -79,7 +81,8 @@ static const struct style {
     [CHAT_MISTRAL_V3] = {.name = "mistral-v3",
                          MISTRAL,
                          .user      = {"[INST] ", "[/INST]"},
-                         .assistant = {" ", "</s>"}},
+                         .assistant = {" ", "</s>"},
+                         .trim      = TRIM_REPLIES},
     [CHAT_MISTRAL_TEKKEN] = {.name = "mistral-tekken",
                              MISTRAL,
                              .user      = {"[INST]", "[/INST]"},
@@ -151,6 +154,8 @@ ek_status chat_template_recognise(const char *jinja, enum chat_template *t, stru
         enum chat_template kind;
         const char        *marks[3];
     } table[] = {
+        {CHAT_TEMPLATES, {"<|im_sep|>"}},      /* Phi 4, which has ChatML's other marks */
+        {CHAT_TEMPLATES, {"[SYSTEM_PROMPT]"}}, /* Mistral's seventh */
         {CHAT_QWEN25, {IM, "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."}},
         {CHAT_QWEN2, {IM, "You are a helpful assistant"}},
         {CHAT_QWEN3, {IM, "</think>"}},
@@ -180,6 +185,7 @@ ek_status chat_template_recognise(const char *jinja, enum chat_template *t, stru
         for (int m = 0; m < 3 && table[i].marks[m]; m++)
             all &= strstr(jinja, table[i].marks[m]) != NULL;
         if (!all) continue;
+        if (table[i].kind == CHAT_TEMPLATES) break;
         *t = table[i].kind;
         return EK_OK;
     }
@@ -217,23 +223,28 @@ static void put_text(struct text *o, const char *text)
     put(o, text, strlen(text));
 }
 
-/* A message's text as its style wants it. */
-static void put_message(struct text *o, const struct style *s, const char *text, int reply)
+/* A message's text as its style wants it; from: does the text begin with it, so that its own
+ * beginning is trimmed? */
+static void put_message(struct text *o, const struct style *s, const char *text, int reply,
+                        int from)
 {
     static const char space[] = " \t\n\v\f\r";
-    if (reply && s->drop_thoughts)
+    const int         trim    = s->trim == TRIM_ALL || (reply && s->trim == TRIM_REPLIES);
+    if (reply && s->drop_thoughts) {
+        const char *whole = text;
         for (const char *p; (p = strstr(text, "</think>"));) text = p + strlen("</think>");
-    if (s == &styles[CHAT_QWEN3] && reply) text += strspn(text, "\n");
-    if (s->trim) text += strspn(text, space);
+        if (s == &styles[CHAT_QWEN3] && text != whole) text += strspn(text, "\n");
+    }
+    if (trim && from) text += strspn(text, space);
     size_t n = strlen(text);
-    while (s->trim && n && strchr(space, text[n - 1])) n--;
+    while (trim && n && strchr(space, text[n - 1])) n--;
     put(o, text, n);
 }
 
 static void put_system(struct text *o, const struct style *s, const char *text)
 {
     put_text(o, s->system[0]);
-    put_message(o, s, text, 0);
+    put_message(o, s, text, 0, 1);
     put_text(o, s->system[1]);
 }
 
@@ -256,17 +267,16 @@ static ek_status check_roles(const struct chat_message *m, size_t count, struct 
 
 static void put_user(struct text *o, const struct style *s, const struct chat_message *m, size_t i)
 {
-    const size_t begin  = m && has_role(&m[0], "system");
-    const char  *system = begin ? m[0].text : NULL;
+    const size_t begin = has_role(&m[0], "system") ? 1 : 0;
+    const int    fold  = i == begin && begin && s->fold;
     if (i > begin && s->again) put_text(o, s->again);
     put_text(o, s->user[0]);
-    if (i == begin && s->fold && system) { /* Llama 2 trims the whole, not the system message */
+    if (fold) { /* Llama 2 trims the whole of both */
         put_text(o, s->system[0]);
-        put_text(o, system);
+        put_text(o, m[0].text);
         put_text(o, s->system[1]);
-        put_text(o, "");
     }
-    put_message(o, s, m[i].text, 0);
+    put_message(o, s, m[i].text, 0, !fold);
     put_text(o, s->user[1]);
 }
 
@@ -288,7 +298,7 @@ ek_status chat_template_apply(enum chat_template t, const struct chat_message *m
             put_user(&o, s, messages, i);
         } else if (has_role(m, "assistant")) {
             put_text(&o, s->assistant[0]);
-            put_message(&o, s, m->text, 1);
+            put_message(&o, s, m->text, 1, 1);
             put_text(&o, s->assistant[1]);
         } else if (!s->fold) {
             put_system(&o, s, m->text);
