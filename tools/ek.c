@@ -25,6 +25,7 @@ static const struct {
     {"synth", cmd_synth, "write a model of random weights at the shapes of a known one"},
     {"info", cmd_info, "the machine and the kernels chosen on it; with -m, a model's tensors"},
     {"bench", cmd_bench, "time kernels against the machine's measured limits"},
+    {"tokenize", cmd_tokenize, "token ids of a text, or the text of ids"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -14,4 +14,5 @@ int cmd_logits(int argc, char **argv);
 int cmd_ppl(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_speed(int argc, char **argv);
+int cmd_tokenize(int argc, char **argv);
 #endif
