@@ -305,7 +305,7 @@ def main() -> None:
     else:
         tokenizer = train_tokenizer(training, args.vocab)
         tokenizer.save(str(tokenizer_path))
-        (args.out / "heldout.txt").write_text("\n<|endoftext|>\n".join(heldout), encoding="utf-8")
+        (args.out / "heldout.txt").write_text("\n\n".join(heldout) + "\n", encoding="utf-8")
     args.vocab = tokenizer.get_vocab_size()
     docs, kept = encode(tokenizer, training), np.concatenate(encode(tokenizer, heldout))
     heldout_bytes = sum(len(text.encode()) for text in heldout)
