@@ -34,7 +34,7 @@ const struct config *model_config(const struct model *m);
 const struct tokenizer *model_tokenizer(struct model *m, struct error *e);
 
 struct model_facts {
-    const char *type;            /* "llama 1B q4g32" as llama-bench's model_type              */
+    const char *type; /* "llama 1B q4g32" as llama-bench's model_type              */
     const char *path;
     uint64_t    file_bytes;      /* weight files on disk                                      */
     uint64_t    weight_bytes;    /* of all tensors as they are used                           */

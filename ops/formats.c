@@ -14,7 +14,9 @@ static const struct ek_fmt_info infos[EK_FMT_COUNT] = {
     [id] = {.name   = #fmt,                                                                        \
             .text   = text_,                                                                       \
             .kind   = EK_FMT_##kind_,                                                              \
-            .layout = EK_FMT_##kind_ == EK_FMT_FLOAT ? EK_LAYOUT_ROWS : EK_LAYOUT_PANEL16,         \
+            .layout = EK_FMT_##kind_ == EK_FMT_FLOAT ? EK_LAYOUT_ROWS                              \
+                      : EK_FMT_##kind_ == EK_FMT_ROW ? EK_LAYOUT_CACHE                             \
+                                                     : EK_LAYOUT_PANEL16,                          \
             .bits   = bits_,                                                                       \
             .group  = group_,                                                                      \
             .block  = (group_) * (groups_),                                                        \
@@ -66,7 +68,7 @@ size_t ek_padded_k(enum ek_fmt fmt, size_t k)
 ek_status ek_weights_bytes(enum ek_fmt fmt, size_t n, size_t k, size_t *bytes, size_t *panel_bytes)
 {
     const struct ek_fmt_info *f = ek_fmt_info(fmt);
-    if (!f || !n || !k || !bytes) return EK_E_ARG;
+    if (!f || f->kind == EK_FMT_ROW || !n || !k || !bytes) return EK_E_ARG;
     if (k > SIZE_MAX / 256 || n > SIZE_MAX - EK_PANEL_ROWS) return EK_E_OVERFLOW;
     const struct ek_geometry g = geometry(f);
 
@@ -153,7 +155,8 @@ static void store_block(const struct place *p, const struct row_block *b)
             memcpy(p->head + 64 + 64 * w + 4 * p->row, &s[w], sizeof s[w]);
         break;
     }
-    case EK_FMT_FLOAT: break;
+    case EK_FMT_FLOAT:
+    case EK_FMT_ROW: break;
     }
 }
 
@@ -261,7 +264,8 @@ static void round_block(const struct ek_fmt_info *f, const float *x, size_t cols
         break;
     case EK_FMT_MIN: round_min(x, cols, b); break;
     case EK_FMT_SUPER: round_super(x, b); break;
-    case EK_FMT_FLOAT: break;
+    case EK_FMT_FLOAT:
+    case EK_FMT_ROW: break;
     }
 }
 

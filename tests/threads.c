@@ -62,7 +62,7 @@ static void test_linear(const ek_pool *pool, const struct ek_weights *w, const f
 static void test_linears(const ek_pool *pool, const float *dense, const float *x)
 {
     static const size_t tokens[] = {1, 5, 40};
-    for (int f = 0; f < EK_FMT_COUNT; f++) {
+    for (int f = 0; f < EK_FMT_i8; f++) {
         const enum ek_fmt fmt = (enum ek_fmt)f;
         size_t            bytes;
         expect_ok("size", ek_weights_bytes(fmt, N, K, &bytes, NULL));

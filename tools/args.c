@@ -181,6 +181,11 @@ static int take_argument(const struct arg_command *c, const struct arg *list, si
     const size_t      length = equals ? (size_t)(equals - text) : strlen(text);
     const struct arg *a      = find(list, count, text, length);
     if (*text != '-' || !text[1]) {
+        for (size_t i = 0; i < count; i++)
+            if (list[i].names[0] != '-' && !(*given >> i & 1)) {
+                *given |= UINT64_C(1) << i;
+                return take(&list[i], text) ? refuse(c, &list[i], list[i].names, text) : ARGS_GO;
+            }
         fprintf(stderr, "%s: %s: takes no such argument\n", c->name, text);
         return EXIT_USAGE;
     }

@@ -16,7 +16,8 @@ enum arg_kind {
 };
 
 struct arg {
-    const char   *names; /* "-t, --threads", as help shows them; all are taken              */
+    const char   *names; /* "-t, --threads", as help shows them; all are taken. Without '-':
+                           the next argument that is no option, "SRC" */
     const char   *value; /* what help calls the value; NULL for a flag                      */
     const char   *help;  /* further lines behind '\n'                                       */
     enum arg_kind kind;

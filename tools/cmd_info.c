@@ -3,6 +3,8 @@
 #include "tools/ek.h"
 
 #include "ek/ek.h"
+#include "tools/args.h"
+#include "tools/info_model.h"
 #include "tools/topology.h"
 
 #include <errno.h>
@@ -158,19 +160,29 @@ static int print_json(const struct topology *t, uint64_t hardware, uint64_t cpu)
 
 int cmd_info(int argc, char **argv)
 {
-    int json = 0;
-    for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--json")) {
-            json = 1;
-        } else if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help")) {
-            puts("usage: ek info [--json]\n\nPrints the CPU, caches, topology, usable threads, and "
-                 "for every op and format\nthe kernel chosen and why the others were not.");
-            return EXIT_OK;
-        } else {
-            fprintf(stderr, "ek info: %s: no such option\n", argv[i]);
-            return EXIT_USAGE;
-        }
-    }
+    int              json = 0, verify = 0;
+    const char      *model  = NULL;
+    const struct arg list[] = {
+        {.names = "-m, --model",
+         .value = "PATH",
+         .kind  = ARG_TEXT,
+         .to    = &model,
+         .help  = "a model: its config and every tensor, with format, shape, bits per\n"
+                  "weight, bytes and checksum"},
+        {.names = "--verify",
+         .kind  = ARG_FLAG,
+         .to    = &verify,
+         .help  = "with -m: read all weights and compare their checksums"},
+        {.names = "--json", .kind = ARG_FLAG, .to = &json, .help = "as JSON"},
+    };
+    const struct arg_command c = {
+        .name  = "ek info",
+        .usage = "[-m PATH [--verify]] [--json]",
+        .about = "Prints the CPU, caches, topology, usable threads, and for every op and format\n"
+                 "the kernel chosen and why the others were not. With -m: a model."};
+    const int status = args_parse(&c, list, sizeof list / sizeof *list, argc, argv);
+    if (status != ARGS_GO) return status;
+    if (model) return info_model(model, verify, json);
     const char     *isa      = getenv("EK_ISA");
     const uint64_t  hardware = ek_cpu_detect();
     uint64_t        cpu;

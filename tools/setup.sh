@@ -27,10 +27,11 @@ if ((${#missing[@]})); then
 fi
 [[ ${1:-build} == check ]] || exit 0
 
-# Two libraries of the aarch64 build, unpacked beside it: this system's own packages stay untouched.
+# Libraries of the aarch64 build, unpacked beside it: this system's own packages stay untouched.
 sysroot=$PWD/build/sysroot-aarch64
-if [[ ! -e $sysroot/usr/include/cpuinfo.h ]]; then
-    echo "== fetching cpuinfo and pthreadpool for aarch64 into build/sysroot-aarch64"
+arm=(libcpuinfo{0,-dev} libpthreadpool{0,-dev} libjansson{4,-dev} libpcre2-{8-0,dev} libutf8proc{2,-dev})
+if [[ ! -e $sysroot/usr/include/utf8proc.h ]]; then
+    echo "== fetching ${arm[*]} for aarch64 into build/sysroot-aarch64"
     apt=$PWD/build/apt-arm64
     rm -rf "$apt" "$sysroot"
     mkdir -p "$apt"/{lists,cache/archives}/partial "$sysroot"
@@ -39,7 +40,7 @@ if [[ ! -e $sysroot/usr/include/cpuinfo.h ]]; then
         -o Dir::State="$apt" -o Dir::State::lists="$apt/lists" -o Dir::State::status="$apt/status"
         -o Dir::Cache="$apt/cache")
     apt-get "${options[@]}" update
-    (cd "$apt" && apt-get "${options[@]}" download libcpuinfo{0,-dev} libpthreadpool{0,-dev})
+    (cd "$apt" && apt-get "${options[@]}" download "${arm[@]}")
     for deb in "$apt"/*.deb; do dpkg -x "$deb" "$sysroot"; done
     rm -rf "$apt"
 fi

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model/blocks.c - the kinds of blocks: attention with its cache, the gated MLP. */
+#include "model/plan.h"
+
+#include "ek/attention.h"
+
+#include <math.h>
+#include <string.h>
+
+static ek_status product(size_t a, size_t b, size_t size, size_t *bytes)
+{
+    return __builtin_mul_overflow(a, b, bytes) || __builtin_mul_overflow(*bytes, size, bytes)
+               ? EK_E_OVERFLOW
+               : EK_OK;
+}
+
+/* Working memory is cut into pieces of whole cache lines. */
+static size_t lines(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+/* ---- attention ---- */
+
+static ek_status attention_load(struct loader *l, struct block *b, struct error *e)
+{
+    const struct config    *c = loader_config(l);
+    struct attention_block *a = &b->attention;
+    const size_t            q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    const char *const       names[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
+    const char *const       out[]   = {"self_attn.o_proj"};
+    const size_t            rows[]  = {q, kv, kv};
+    ek_status               s;
+    a->window = c->window && b->layer >= c->window_from && b->layer < c->window_to ? c->window : 0;
+    s         = load_vector(l, b->layer, "input_layernorm.weight", c->hidden, &b->norm, e);
+    if (!s)
+        s = load_projection(l, b->layer, names, 3, "self_attn.qkv_proj", rows, c->hidden,
+                            c->qkv_bias, &a->qkv, e);
+    if (!s) s = load_projection(l, b->layer, out, 1, NULL, &c->hidden, q, c->o_bias, &a->out, e);
+    if (!s && c->qk_norm)
+        s = load_vector(l, b->layer, "self_attn.q_norm.weight", c->head_dim, &a->q_norm, e);
+    if (!s && c->qk_norm)
+        s = load_vector(l, b->layer, "self_attn.k_norm.weight", c->head_dim, &a->k_norm, e);
+    return s;
+}
+
+static const struct projection *attention_projection(const struct block *b, size_t i)
+{
+    return i == 0 ? &b->attention.qkv : i == 1 ? &b->attention.out : NULL;
+}
+
+static struct ek_kv cache_of(const struct block *b, const struct session *s)
+{
+    const struct config *c = &s->model->config;
+    return (struct ek_kv){.struct_size = sizeof(struct ek_kv),
+                          .fmt         = s->o.kv,
+                          .heads       = c->kv_heads,
+                          .dim         = c->head_dim,
+                          .slots       = session_ring(s, b->attention.window)->slots,
+                          .data        = s->state ? s->state[b - s->model->blocks] : NULL};
+}
+
+static ek_status attention_state_bytes(const struct block *b, const struct session *s,
+                                       size_t *bytes)
+{
+    const struct ek_kv kv = cache_of(b, s);
+    return ek_kv_bytes(kv.fmt, kv.heads, kv.dim, kv.slots, bytes);
+}
+
+static struct ek_attention call_of(const struct block *b, const struct session *s,
+                                   const struct ek_kv *kv, size_t m)
+{
+    const struct config *c    = &s->model->config;
+    const struct ring   *ring = session_ring(s, b->attention.window);
+    return (struct ek_attention){.struct_size = sizeof(struct ek_attention),
+                                 .kv          = kv,
+                                 .kv_pos      = ring->pos,
+                                 .used        = ring->used,
+                                 .m           = m,
+                                 .heads       = c->heads,
+                                 .ldq         = b->attention.qkv.n,
+                                 .ldy         = c->heads * c->head_dim,
+                                 .window      = ring->window,
+                                 .sinks       = ring->sinks,
+                                 .scale       = 1.0f / sqrtf((float)c->head_dim)};
+}
+
+/* [m][q and k and v], [m][heads * dim], then what ek_attention asks for. */
+static ek_status attention_work_bytes(const struct block *b, const struct session *s, size_t m,
+                                      size_t *bytes)
+{
+    const struct config *c  = &s->model->config;
+    const struct ek_kv   kv = cache_of(b, s);
+    struct ek_attention  a  = call_of(b, s, &kv, m);
+    size_t               qkv, out, own;
+    a.used        = kv.slots;
+    ek_status err = product(m, b->attention.qkv.n, sizeof(float), &qkv);
+    if (!err) err = product(m, c->heads * c->head_dim, sizeof(float), &out);
+    if (!err) err = ek_attention_work_bytes(&s->model->kernels, &a, s->o.pool, &own);
+    if (!err) *bytes = lines(qkv) + lines(out) + own;
+    return err;
+}
+
+/* Norms and rotates the queries and keys of tokens. */
+struct rotate_task {
+    const struct block *b;
+    const struct pass  *p;
+    float              *qkv;
+};
+
+static void rotate_tokens(void *task, size_t begin, size_t end)
+{
+    const struct rotate_task     *r = task;
+    const struct session         *s = r->p->s;
+    const struct config          *c = &s->model->config;
+    const struct attention_block *a = &r->b->attention;
+    const struct ek_kernels      *t = &s->model->kernels;
+    for (size_t i = begin; i < end; i++) {
+        float *row[] = {r->qkv + i * a->qkv.n, r->qkv + i * a->qkv.n + c->heads * c->head_dim};
+        const float *norm[]  = {a->q_norm, a->k_norm};
+        const size_t heads[] = {c->heads, c->kv_heads};
+        for (int j = 0; j < 2; j++) {
+            if (norm[j])
+                t->rmsnorm[EK_FMT_f32]->fn.rmsnorm(
+                    &(struct ek_rmsnorm_args){row[j], norm[j], row[j], c->head_dim, c->rms_eps}, 0,
+                    heads[j]);
+            t->rope[EK_FMT_f32]->fn.rope(&(struct ek_rope_args){.x           = row[j],
+                                                                .y           = row[j],
+                                                                .cos         = s->cos,
+                                                                .sin         = s->sin,
+                                                                .pos         = r->p->pos + i,
+                                                                .heads       = heads[j],
+                                                                .dim         = c->head_dim,
+                                                                .rot         = c->rot,
+                                                                .interleaved = c->rope_interleaved},
+                                         0, heads[j]);
+        }
+    }
+}
+
+static ek_status attention_run(const struct block *b, struct pass *p, const float *x, float *y)
+{
+    struct session               *s  = p->s;
+    const struct config          *c  = &s->model->config;
+    const struct attention_block *w  = &b->attention;
+    const struct ek_kernels      *t  = &s->model->kernels;
+    const struct ring            *r  = session_ring(s, w->window);
+    const struct ek_kv            kv = cache_of(b, s);
+    const size_t                  ld = w->qkv.n, q = c->heads * c->head_dim;
+    const size_t qkv_bytes = lines(p->m * ld * sizeof(float)), out_bytes = lines(p->m * q * 4);
+    float       *qkv = p->work, *out = (float *)(void *)((char *)p->work + qkv_bytes);
+
+    ek_status err = projection_run(p, &w->qkv, x, c->hidden, qkv, ld);
+    if (err) return err;
+    struct rotate_task task = {b, p, qkv};
+    const ek_pool     *pool = pass_pool(p, p->m * ld);
+    if (pool)
+        pool->run(pool->self, p->m, 1, rotate_tokens, &task);
+    else
+        rotate_tokens(&task, 0, p->m);
+
+    int32_t *slot = s->slot;
+    for (size_t i = 0; i < p->m; i++) slot[i] = ring_slot(r, (size_t)p->pos[i]);
+    err = ek_kv_store(t, pool, &kv, qkv + q, qkv + q + c->kv_heads * c->head_dim, ld, p->m, slot);
+    if (err) return err;
+    struct ek_attention a = call_of(b, s, &kv, p->m);
+    a.q = qkv, a.q_pos = p->pos, a.y = out;
+    err = ek_attention(t, s->o.pool, &a, (char *)p->work + qkv_bytes + out_bytes,
+                       p->work_bytes - qkv_bytes - out_bytes);
+    return err ? err : projection_run(p, &w->out, out, q, y, c->hidden);
+}
+
+const struct block_kind block_attention = {
+    .name        = "attention",
+    .load        = attention_load,
+    .projection  = attention_projection,
+    .state_bytes = attention_state_bytes,
+    .work_bytes  = attention_work_bytes,
+    .run         = attention_run,
+};
+
+/* ---- gated MLP ---- */
+
+static ek_status gated_load(struct loader *l, struct block *b, struct error *e)
+{
+    const struct config *c    = loader_config(l);
+    const char *const names[] = {"mlp.gate_proj", "mlp.up_proj"}, *const down[] = {"mlp.down_proj"};
+    const size_t rows[] = {c->ffn, c->ffn};
+    ek_status    s =
+        load_vector(l, b->layer, "post_attention_layernorm.weight", c->hidden, &b->norm, e);
+    if (!s)
+        s = load_projection(l, b->layer, names, 2, "mlp.gate_up_proj", rows, c->hidden, c->mlp_bias,
+                            &b->gated.gate_up, e);
+    if (!s)
+        s = load_projection(l, b->layer, down, 1, NULL, &c->hidden, c->ffn, c->mlp_bias,
+                            &b->gated.down, e);
+    return s;
+}
+
+static const struct projection *gated_projection(const struct block *b, size_t i)
+{
+    return i == 0 ? &b->gated.gate_up : i == 1 ? &b->gated.down : NULL;
+}
+
+static ek_status gated_state_bytes(const struct block *b, const struct session *s, size_t *bytes)
+{
+    (void)b, (void)s;
+    *bytes = 0;
+    return EK_OK;
+}
+
+static ek_status gated_work_bytes(const struct block *b, const struct session *s, size_t m,
+                                  size_t *bytes)
+{
+    (void)s;
+    return product(m, b->gated.gate_up.n, sizeof(float), bytes);
+}
+
+struct gate_task {
+    const struct ek_kernels *t;
+    enum ek_act_kind         act;
+    float                   *gate_up; /* [m][2 ffn] */
+    size_t                   ffn;
+};
+
+/* gate = act(gate) * up. Items: groups of GATE_ITEM elements of all tokens' gates. */
+enum { GATE_ITEM = 256 };
+
+static void gate_range(void *task, size_t begin, size_t end)
+{
+    const struct gate_task *g   = task;
+    const size_t            per = (g->ffn + GATE_ITEM - 1) / GATE_ITEM;
+    while (begin < end) {
+        const size_t token = begin / per, first = begin % per;
+        const size_t count = end - begin < per - first ? end - begin : per - first;
+        const size_t to    = (first + count) * GATE_ITEM;
+        float       *gate  = g->gate_up + token * 2 * g->ffn;
+        g->t->act[EK_FMT_f32]->fn.act(&(struct ek_act_args){gate, gate + g->ffn, gate, g->act},
+                                      first * GATE_ITEM, to < g->ffn ? to : g->ffn);
+        begin += count;
+    }
+}
+
+static ek_status gated_run(const struct block *b, struct pass *p, const float *x, float *y)
+{
+    const struct config *c   = &p->s->model->config;
+    float               *gu  = p->work;
+    ek_status            err = projection_run(p, &b->gated.gate_up, x, c->hidden, gu, 2 * c->ffn);
+    if (err) return err;
+    struct gate_task task  = {&p->s->model->kernels, c->act, gu, c->ffn};
+    const size_t     items = p->m * ((c->ffn + GATE_ITEM - 1) / GATE_ITEM);
+    const ek_pool   *pool  = pass_pool(p, p->m * c->ffn * 4); /* an exponential costs four adds */
+    if (pool)
+        pool->run(pool->self, items, 8, gate_range, &task);
+    else
+        gate_range(&task, 0, items);
+    return projection_run(p, &b->gated.down, gu, 2 * c->ffn, y, c->hidden);
+}
+
+const struct block_kind block_gated = {
+    .name        = "gated MLP",
+    .load        = gated_load,
+    .projection  = gated_projection,
+    .state_bytes = gated_state_bytes,
+    .work_bytes  = gated_work_bytes,
+    .run         = gated_run,
+};

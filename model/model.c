@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model/model.c - from a source's tensors to a plan of blocks with weights ready for kernels. */
+#include "model/model.h"
+
+#include "model/gguf.h"
+#include "model/plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+enum { NAME_MAX_BYTES = 192, HUGE_PAGE = 2 << 20 };
+
+struct loader {
+    struct model               *m;
+    const struct model_options *o;
+    uint64_t                    done; /* bytes of tensors that are ready */
+};
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+const struct config *loader_config(const struct loader *l)
+{
+    return &l->m->config;
+}
+
+/* ---- memory ---- */
+
+/* 64-byte aligned, freed with the model; large pieces on huge pages where the system has them. */
+static void *own(struct model *m, size_t bytes)
+{
+    if (m->owned_count == m->owned_room) {
+        const size_t room = m->owned_room ? 2 * m->owned_room : 64;
+        void       **list = realloc(m->owned, room * sizeof *list);
+        if (!list) return NULL;
+        m->owned = list, m->owned_room = room;
+    }
+    const size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
+    if (bytes > SIZE_MAX - align) return NULL;
+    void *p = aligned_alloc(align, (bytes + align - 1) / align * align);
+    if (!p) return NULL;
+    if (align == HUGE_PAGE) madvise(p, bytes, MADV_HUGEPAGE);
+    return m->owned[m->owned_count++] = p;
+}
+
+/* ---- tensors ---- */
+
+static const struct tensor *find(const struct loader *l, size_t layer, const char *rest)
+{
+    char name[NAME_MAX_BYTES + 40];
+    snprintf(name, sizeof name, "model.layers.%zu.%s", layer, rest);
+    return source_find(l->m->source, name);
+}
+
+static ek_status missing(const struct loader *l, size_t layer, const char *rest, struct error *e)
+{
+    return fail(e, EK_E_FORMAT, "%s: tensor model.layers.%zu.%s is missing", l->m->source->path,
+                layer, rest);
+}
+
+static ek_status wrong_shape(const struct tensor *t, size_t n, size_t k, struct error *e)
+{
+    return fail(e, EK_E_FORMAT, "%s: tensor %s is %zu x %zu, not %zu x %zu", t->file, t->name, t->n,
+                t->k, n, k);
+}
+
+static void report(struct loader *l, const struct tensor *t)
+{
+    l->done += t->bytes;
+    if (l->o && l->o->progress)
+        l->o->progress(l->o->progress_self, "load", l->done, l->m->source->bytes);
+}
+
+/* A matrix of the expected shape, where it lies if its layout allows. */
+static ek_status take_matrix(struct loader *l, const struct tensor *t, size_t n, size_t k,
+                             struct ek_weights *w, struct error *e)
+{
+    if (t->n != n || t->k != k) return wrong_shape(t, n, k, e);
+    const enum ek_fmt fmt = tensor_format(t, NULL);
+    size_t            bytes;
+    int               used;
+    const ek_status   s = ek_weights_bytes(fmt, n, k, &bytes, NULL);
+    if (s) return fail(e, s, "%s: tensor %s: %s", t->file, t->name, ek_status_text(s));
+    if (!tensor_packs(t, fmt)) {
+        report(l, t);
+        return tensor_weights(t, fmt, NULL, w, &used, e);
+    }
+    void *mem = own(l->m, bytes);
+    if (!mem) return fail(e, EK_E_NOMEM, "%s: tensor %s: out of memory", t->file, t->name);
+    l->m->packed_bytes += bytes;
+    const ek_status packed = tensor_weights(t, fmt, mem, w, &used, e);
+    report(l, t);
+    return packed;
+}
+
+static ek_status take_vector(struct loader *l, const struct tensor *t, size_t n, float *out,
+                             struct error *e)
+{
+    if (t->n * t->k != n) return wrong_shape(t, 1, n, e);
+    report(l, t);
+    return tensor_floats(t, 0, t->n, out, e);
+}
+
+ek_status load_vector(struct loader *l, size_t layer, const char *name, size_t n, const float **out,
+                      struct error *e)
+{
+    const struct tensor *t = find(l, layer, name);
+    if (!t) return missing(l, layer, name, e);
+    float *v = own(l->m, n * sizeof *v);
+    if (!v) return fail(e, EK_E_NOMEM, "%s: tensor %s: out of memory", t->file, t->name);
+    *out = v;
+    return take_vector(l, t, n, v, e);
+}
+
+/* Biases of the parts, one behind the other; fused: in one tensor. */
+static ek_status load_bias(struct loader *l, size_t layer, const char *const names[], size_t parts,
+                           const char *fused, const size_t rows[], struct projection *p,
+                           struct error *e)
+{
+    char   name[NAME_MAX_BYTES];
+    size_t at   = 0;
+    float *bias = own(l->m, p->n * sizeof *bias);
+    if (!bias) return fail(e, EK_E_NOMEM, "%s: out of memory", l->m->source->path);
+    p->bias = bias;
+    if (fused) {
+        snprintf(name, sizeof name, "%s.bias", fused);
+        const struct tensor *t = find(l, layer, name);
+        if (t) return take_vector(l, t, p->n, bias, e);
+    }
+    for (size_t i = 0; i < parts; i++) {
+        snprintf(name, sizeof name, "%s.bias", names[i]);
+        const struct tensor *t = find(l, layer, name);
+        if (!t) return missing(l, layer, name, e);
+        const ek_status s = take_vector(l, t, rows[i], bias + at, e);
+        if (s) return s;
+        at += rows[i];
+    }
+    return EK_OK;
+}
+
+ek_status load_projection(struct loader *l, size_t layer, const char *const names[], size_t parts,
+                          const char *fused, const size_t rows[], size_t k, int bias,
+                          struct projection *p, struct error *e)
+{
+    char                 name[NAME_MAX_BYTES];
+    const struct tensor *t = NULL;
+    p->n = 0, p->k = k;
+    for (size_t i = 0; i < parts; i++) p->n += rows[i];
+    if (fused) {
+        snprintf(name, sizeof name, "%s.weight", fused);
+        t = find(l, layer, name);
+    }
+    ek_status s = EK_OK;
+    if (t) {
+        p->parts = 1;
+        s        = take_matrix(l, t, p->n, k, &p->part[0], e);
+    }
+    for (size_t i = 0; !t && !s && i < parts; i++) {
+        snprintf(name, sizeof name, "%s.weight", names[i]);
+        const struct tensor *part = find(l, layer, name);
+        if (!part) return missing(l, layer, name, e);
+        p->parts = i + 1;
+        s        = take_matrix(l, part, rows[i], k, &p->part[i], e);
+    }
+    if (!s && bias) s = load_bias(l, layer, names, parts, fused, rows, p, e);
+    return s;
+}
+
+/* ---- the ends: embedding, final norm, head ---- */
+
+static ek_status load_ends(struct loader *l, struct error *e)
+{
+    struct model        *m    = l->m;
+    const struct config *c    = &m->config;
+    const struct source *src  = m->source;
+    const struct tensor *emb  = source_find(src, "model.embed_tokens.weight");
+    const struct tensor *head = source_find(src, "lm_head.weight");
+    const struct tensor *norm = source_find(src, "model.norm.weight");
+    if (!emb && c->tied) emb = head;
+    if (!head && c->tied) head = emb;
+    if (!emb || !head || !norm)
+        return fail(e, EK_E_FORMAT, "%s: tensor %s is missing", src->path,
+                    !emb    ? "model.embed_tokens.weight"
+                    : !head ? "lm_head.weight"
+                            : "model.norm.weight");
+    ek_status s = take_matrix(l, emb, c->vocab, c->hidden, &m->embedding, e);
+    m->head =
+        (struct projection){.part = {m->embedding}, .parts = 1, .n = c->vocab, .k = c->hidden};
+    if (!s && head != emb) s = take_matrix(l, head, c->vocab, c->hidden, &m->head.part[0], e);
+    if (s) return s;
+    float *v = own(m, c->hidden * sizeof *v);
+    if (!v) return fail(e, EK_E_NOMEM, "%s: out of memory", src->path);
+    m->norm = v;
+    return take_vector(l, norm, c->hidden, v, e);
+}
+
+/* ---- the plan ---- */
+
+static const struct block_kind *const llama_like[] = {&block_attention, &block_gated};
+
+static ek_status load_plan(struct loader *l, struct error *e)
+{
+    enum { PER_LAYER = sizeof llama_like / sizeof *llama_like };
+    struct model *m = l->m;
+    m->block_count  = m->config.layers * PER_LAYER;
+    m->blocks       = calloc(m->block_count, sizeof *m->blocks);
+    if (!m->blocks) return fail(e, EK_E_NOMEM, "%s: out of memory", m->source->path);
+    ek_status s = EK_OK;
+    for (size_t i = 0; !s && i < m->block_count; i++) {
+        struct block *b = &m->blocks[i];
+        b->kind = llama_like[i % PER_LAYER], b->layer = i / PER_LAYER;
+        s = b->kind->load(l, b, e);
+    }
+    return s ? s : load_ends(l, e);
+}
+
+/* ---- facts ---- */
+
+static uint64_t weight_bytes(const struct ek_weights *w)
+{
+    size_t bytes = 0;
+    (void)ek_weights_bytes(w->fmt, w->n, w->k, &bytes, NULL);
+    return bytes;
+}
+
+struct tally {
+    uint64_t bytes, params, by_format[EK_FMT_COUNT];
+};
+
+static void count_projection(struct tally *t, const struct projection *p)
+{
+    for (size_t i = 0; i < p->parts; i++) {
+        const uint64_t bytes = weight_bytes(&p->part[i]);
+        t->bytes += bytes, t->by_format[p->part[i].fmt] += bytes;
+        t->params += (uint64_t)p->part[i].n * p->part[i].k;
+    }
+    if (p->bias) t->bytes += p->n * sizeof(float), t->params += p->n;
+}
+
+static struct tally count_weights(const struct model *m)
+{
+    struct tally t = {0};
+    for (size_t i = 0; i < m->block_count; i++) {
+        const struct block      *b = &m->blocks[i];
+        const struct projection *p;
+        for (size_t j = 0; (p = b->kind->projection(b, j)); j++) count_projection(&t, p);
+        t.bytes += m->config.hidden * sizeof(float), t.params += m->config.hidden;
+    }
+    count_projection(&t, &m->head);
+    t.bytes += m->config.hidden * sizeof(float), t.params += m->config.hidden;
+    return t;
+}
+
+static uint64_t model_checksum(const struct model *m)
+{
+    enum { ENDS = 4096 };
+    uint64_t sum = checksum64(CHECKSUM_START, m->config.arch, sizeof m->config.arch);
+    for (size_t i = 0; i < m->source->count; i++) {
+        const struct tensor *t       = &m->source->tensors[i];
+        const uint64_t       facts[] = {t->type, t->fmt, t->n, t->k, t->bytes, t->checksum};
+        sum                          = checksum64(sum, t->name, strlen(t->name));
+        sum                          = checksum64(sum, facts, sizeof facts);
+        if (t->checksum) continue; /* others: by their ends, as reading all would take seconds */
+        const size_t end = t->bytes < ENDS ? t->bytes : ENDS;
+        sum              = checksum64(sum, t->data, end);
+        sum              = checksum64(sum, (const unsigned char *)t->data + t->bytes - end, end);
+    }
+    return sum;
+}
+
+static void name_type(struct model *m)
+{
+    const struct tally t   = count_weights(m);
+    size_t             top = 0;
+    for (size_t i = 1; i < EK_FMT_COUNT; i++)
+        if (t.by_format[i] > t.by_format[top]) top = i;
+    const double p = (double)t.params;
+    snprintf(m->type, sizeof m->type, p >= 1e9 ? "%s %.2fB %s" : "%s %.2fM %s", m->config.arch,
+             p >= 1e9 ? p * 1e-9 : p * 1e-6, ek_fmt_info((enum ek_fmt)top)->name);
+}
+
+void model_facts(const struct model *m, struct model_facts *f)
+{
+    const struct tally t      = count_weights(m);
+    const uint64_t     emb    = weight_bytes(&m->embedding);
+    const int          shared = m->embedding.data == m->head.part[0].data;
+    *f =
+        (struct model_facts){.type            = m->type,
+                             .path            = m->source->path,
+                             .file_bytes      = m->source->bytes,
+                             .weight_bytes    = t.bytes + (shared ? 0 : emb),
+                             .bytes_per_token = t.bytes + emb / m->config.vocab,
+                             .params = t.params + (shared ? 0 : m->config.vocab * m->config.hidden),
+                             .packed_bytes = m->packed_bytes,
+                             .checksum     = model_checksum(m),
+                             .load_ms      = m->load_ms};
+}
+
+/* ---- public ---- */
+
+ek_status model_open(struct model **out, const char *path, const struct model_options *o,
+                     struct error *e)
+{
+    const double  start = now_ms();
+    struct model *m     = calloc(1, sizeof *m);
+    if (!m) return fail(e, EK_E_NOMEM, "%s: out of memory", path);
+    struct loader l = {.m = m, .o = o};
+    ek_status     s = ek_kernels_default(&m->kernels);
+    if (s) fail(e, s, "EK_ISA=%s: unknown name", getenv("EK_ISA"));
+    if (!s) s = source_open(&m->source, path, e);
+    if (!s) {
+        m->config = m->source->config;
+        s         = load_plan(&l, e);
+    }
+    if (s) {
+        model_close(m);
+        return s;
+    }
+    name_type(m);
+    m->load_ms = now_ms() - start;
+    *out       = m;
+    return EK_OK;
+}
+
+void model_close(struct model *m)
+{
+    if (!m) return;
+    for (size_t i = 0; i < m->owned_count; i++) free(m->owned[i]);
+    free(m->owned);
+    free(m->blocks);
+    if (m->tokenizer) tokenizer_close(m->tokenizer);
+    if (m->source) source_close(m->source);
+    free(m);
+}
+
+const struct config *model_config(const struct model *m)
+{
+    return &m->config;
+}
+
+const struct tokenizer *model_tokenizer(struct model *m, struct error *e)
+{
+    if (m->tokenizer) return m->tokenizer;
+    const struct source *s   = m->source;
+    const ek_status      bad = s->gguf ? tokenizer_from_gguf(&m->tokenizer, s->gguf, s->path, e)
+                                       : tokenizer_open(&m->tokenizer, s->path, e);
+    return bad ? NULL : m->tokenizer;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model/plan.h - a model as a list of residual blocks: x += block(norm(x)), in order. What a block
+ * is - attention, a gated MLP, later others - stands in one table of functions, its kind. Internal
+ * to the runner. */
+#ifndef EK_MODEL_PLAN_H
+#define EK_MODEL_PLAN_H
+#include "model/model.h"
+
+enum { PARTS_MAX = 3 };
+
+/** One to three matrices over the same input; their outputs lie side by side. */
+struct projection {
+    struct ek_weights part[PARTS_MAX];
+    size_t            parts;
+    size_t            n, k; /* all rows together; columns */
+    const float      *bias; /* [n], or NULL               */
+};
+
+struct attention_block {
+    struct projection qkv, out;
+    const float      *q_norm, *k_norm; /* [head_dim], or NULL */
+    size_t            window;          /* 0: none             */
+};
+
+struct gated_block {
+    struct projection gate_up, down;
+};
+
+struct block {
+    const struct block_kind *kind;
+    size_t                   layer;
+    const float             *norm; /* [hidden] */
+    union {
+        struct attention_block attention;
+        struct gated_block     gated;
+    };
+};
+
+struct loader; /* model.c */
+struct pass;   /* one step of a session */
+
+struct block_kind {
+    const char *name;
+    /** Finds the block's tensors; names what is missing. */
+    ek_status (*load)(struct loader *l, struct block *b, struct error *e);
+    /** Its projections, one after another; NULL past the last. */
+    const struct projection *(*projection)(const struct block *b, size_t i);
+    /** Bytes of state that a session keeps for it. */
+    ek_status (*state_bytes)(const struct block *b, const struct session *s, size_t *bytes);
+    /** Bytes of working memory for m tokens, its projections not included. */
+    ek_status (*work_bytes)(const struct block *b, const struct session *s, size_t m,
+                            size_t *bytes);
+    /** y [m][hidden] from the normed x [m][hidden]. */
+    ek_status (*run)(const struct block *b, struct pass *p, const float *x, float *y);
+};
+extern const struct block_kind block_attention, block_gated;
+
+struct model {
+    struct source    *source;
+    struct tokenizer *tokenizer;
+    struct config     config;
+    struct ek_kernels kernels;
+    struct block     *blocks;
+    size_t            block_count;
+    struct projection head;
+    struct ek_weights embedding;
+    const float      *norm;  /* [hidden] final */
+    void            **owned; /* memory of what is not used where it lies */
+    size_t            owned_count, owned_room;
+    uint64_t          packed_bytes;
+    double            load_ms;
+    char              type[64];
+};
+
+/* ---- for load functions ---- */
+
+/** Tensor names of a layer: "model.layers.<layer>.<rest>". */
+ek_status load_projection(struct loader *l, size_t layer, const char *const names[], size_t parts,
+                          const char *fused, const size_t rows[], size_t k, int bias,
+                          struct projection *p, struct error *e);
+ek_status load_vector(struct loader *l, size_t layer, const char *name, size_t n, const float **out,
+                      struct error *e);
+const struct config *loader_config(const struct loader *l);
+
+/* ---- a session and one step of it ---- */
+
+/** Which slot holds which position: shared by all layers with the same window. */
+struct ring {
+    size_t   window, sinks;
+    size_t   slots, used;
+    int32_t *pos; /* [slots], -1: empty */
+};
+
+struct session {
+    const struct model    *model;
+    struct session_options o;
+    struct ring            rings[2];  /* without and with the model's window */
+    void                 **state;     /* per block */
+    float                 *cos, *sin; /* [context][rot / 2] */
+    float                 *x, *h, *y, *logits;
+    size_t                 logits_rows;
+    int32_t               *pos, *slot; /* [batch] */
+    void                  *work;
+    size_t                 work_bytes, linear_bytes; /* linear's share lies first */
+    size_t                 length;
+    uint64_t               kv_bytes;
+    void                  *arena;
+};
+
+struct pass {
+    struct session *s;
+    size_t          m;
+    const int32_t  *pos; /* [m] */
+    void           *work;
+    size_t          work_bytes;
+};
+
+const struct ring *session_ring(const struct session *s, size_t window);
+
+/** Where a position is kept: sinks stay, the others go round. */
+int32_t ring_slot(const struct ring *r, size_t pos);
+
+/** y [m][ldy] = x [m][ldx] through every part, plus bias. */
+ek_status projection_run(const struct pass *p, const struct projection *w, const float *x,
+                         size_t ldx, float *y, size_t ldy);
+
+/** The pool where work on this many elements pays for waking it, else NULL. */
+const ek_pool *pass_pool(const struct pass *p, size_t elements);
+#endif
