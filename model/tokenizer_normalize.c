@@ -130,7 +130,8 @@ ek_status normalize(const struct tokenizer *t, struct buffer *work, struct match
         b->bytes          = 0;
         const ek_status s = apply(n, b, m, text, bytes);
         if (s) return s;
-        text = b->data, bytes = b->bytes;
+        bytes = b->bytes;
+        text  = bytes ? b->data : "";
     }
     *out = text, *out_bytes = bytes;
     return EK_OK;

@@ -96,7 +96,11 @@ int vocab_index(struct tokenizer *t, int32_t id)
     const char         *text = t->text.data + k->at;
     const uint32_t      hash = hash_of(text, k->bytes);
     struct slot        *s    = slot_of(t, text, k->bytes, hash);
-    if (s->id1) return s->id1 == (uint32_t)id + 1;
+    if (s->id1) {
+        if (s->id1 == (uint32_t)id + 1) return 1;
+        t->tokens[id].flags |= TOKEN_APART; /* the first one is what a text means */
+        return 0;
+    }
     *s = (struct slot){hash, (uint32_t)id + 1};
     t->slots_used++;
     return 1;
@@ -160,6 +164,17 @@ const struct merge *merge_find(const struct tokenizer *t, int32_t left, int32_t 
     return m->pair == UINT64_MAX ? NULL : m;
 }
 
+/* Vocabularies are in the order of their merges, so the next token is nearly always this one's. */
+static int32_t find_merged(struct tokenizer *t, const char *text, size_t bytes)
+{
+    int32_t id = t->next_merged;
+    if ((size_t)id >= t->size || t->tokens[id].bytes != bytes || t->tokens[id].flags != TOKEN_SET ||
+        memcmp(t->text.data + t->tokens[id].at, text, bytes) != 0)
+        id = vocab_find(t, text, bytes);
+    t->next_merged = id + 1;
+    return id;
+}
+
 ek_status merge_from_text(struct tokenizer *t, const char *left, size_t left_bytes,
                           const char *right, size_t right_bytes, size_t number, struct error *e)
 {
@@ -172,7 +187,7 @@ ek_status merge_from_text(struct tokenizer *t, const char *left, size_t left_byt
     memcpy(whole, left, left_bytes);
     memcpy(whole + left_bytes, right, right_bytes);
     const int32_t l = vocab_find(t, left, left_bytes), r = vocab_find(t, right, right_bytes);
-    const int32_t id = vocab_find(t, whole, left_bytes + right_bytes);
+    const int32_t id = find_merged(t, whole, left_bytes + right_bytes);
     if (l < 0 || r < 0 || id < 0) {
         const char  *what  = l < 0 ? left : r < 0 ? right : whole;
         const size_t bytes = l < 0 ? left_bytes : r < 0 ? right_bytes : left_bytes + right_bytes;

@@ -92,7 +92,7 @@ static void put_norm(struct writer *w, const struct norm *n)
         put_string(w, n->to, n->to_bytes);
         puts_raw(w, "}");
     } else if (n->kind == NORM_TRIM) {
-        puts_raw(w, "{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"^ +| +\\\\z\"}, "
+        puts_raw(w, "{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"\\\\A +| +\\\\z\"}, "
                     "\"content\": \"\"}, {\"type\": \"Replace\", \"pattern\": "
                     "{\"Regex\": \" {2,}\"}, \"content\": \" \"}");
     } else {
@@ -313,8 +313,7 @@ char *tokenizer_write_config(const struct tokenizer *t, size_t *bytes)
     json_object_set_new(j, "eos_token", token_json(t, t->eos));
     json_object_set_new(j, "clean_up_tokenization_spaces", json_false());
     json_object_set_new(j, "tokenizer_class", json_string("PreTrainedTokenizerFast"));
-    if (t->chat_template)
-        json_object_set_new(j, "chat_template", json_string(t->chat_template));
+    if (t->chat_template) json_object_set_new(j, "chat_template", json_string(t->chat_template));
     char *text = json_dumps(j, JSON_INDENT(2));
     json_decref(j);
     if (text && bytes) *bytes = strlen(text);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tools/cmd_tokenize.c - ek tokenize: text to token ids and back. */
+#include "model/file.h"
 #include "model/tokenizer.h"
 #include "tools/ek.h"
 
@@ -11,7 +12,8 @@
 
 static const char help[] =
     "usage: ek tokenize -m MODEL [-p TEXT | -f FILE] [--no-bos] [--no-special] [--json]\n"
-    "       ek tokenize -m MODEL --decode [IDS] [--special]\n\n"
+    "       ek tokenize -m MODEL --decode [IDS] [--special]\n"
+    "       ek tokenize -m MODEL --write DIR\n\n"
     "Prints the token ids of a text, or with --decode the text of ids. Without -p, -f or IDS it\n"
     "reads standard input. MODEL is a model directory, a tokenizer file or a GGUF file.\n\n"
     "  -p TEXT       this text\n"
@@ -20,10 +22,11 @@ static const char help[] =
     "  --no-special  special tokens spelled in the text are text\n"
     "  --json        a list of objects with id and text\n"
     "  --decode IDS  ids with commas or spaces between them\n"
-    "  --special     --decode shows special tokens";
+    "  --special     --decode shows special tokens\n"
+    "  --write DIR   the tokenizer as DIR/tokenizer.json and DIR/tokenizer_config.json";
 
 struct options {
-    const char *model, *text, *file, *ids;
+    const char *model, *text, *file, *ids, *write;
     int         decode, json, show_special;
     unsigned    flags;
 };
@@ -40,10 +43,11 @@ static int parse(int argc, char **argv, struct options *o)
     for (int i = 1; i < argc; i++) {
         const char  *a    = argv[i];
         const char  *next = i + 1 < argc ? argv[i + 1] : NULL;
-        const char **with = !strcmp(a, "-m")   ? &o->model
-                            : !strcmp(a, "-p") ? &o->text
-                            : !strcmp(a, "-f") ? &o->file
-                                               : NULL;
+        const char **with = !strcmp(a, "-m")        ? &o->model
+                            : !strcmp(a, "-p")      ? &o->text
+                            : !strcmp(a, "-f")      ? &o->file
+                            : !strcmp(a, "--write") ? &o->write
+                                                    : NULL;
         if (with) {
             if (!next) return usage_error(a, "needs a value");
             *with = next;
@@ -68,6 +72,8 @@ static int parse(int argc, char **argv, struct options *o)
     }
     if (!o->model) return usage_error("-m", "missing");
     if (o->text && o->file) return usage_error("-p and -f", "only one of them");
+    if (o->write && (o->text || o->file || o->decode))
+        return usage_error("--write", "takes nothing beside it");
     if (o->decode && (o->text || o->file)) return usage_error("--decode", "takes ids, no text");
     return EXIT_OK;
 }
@@ -181,6 +187,30 @@ static int decode(const struct options *o, const struct tokenizer *t)
     return status;
 }
 
+/* ---- write ---- */
+
+static int write_file(const char *dir, const char *name, char *text, size_t bytes)
+{
+    struct error e;
+    char         path[4096];
+    ek_status    s = text ? path_join(path, sizeof path, dir, name, &e)
+                          : fail(&e, EK_E_NOMEM, "%s/%s: out of memory", dir, name);
+    if (!s) s = file_write(path, text, bytes, &e);
+    free(text);
+    if (s) fprintf(stderr, "ek tokenize: %s\n", e.text);
+    return s ? EXIT_RUN : EXIT_OK;
+}
+
+static int write_files(const char *dir, const struct tokenizer *t)
+{
+    size_t    bytes  = 0;
+    char     *text   = tokenizer_write_json(t, &bytes);
+    const int status = write_file(dir, "tokenizer.json", text, bytes);
+    if (status) return status;
+    text = tokenizer_write_config(t, &bytes);
+    return write_file(dir, "tokenizer_config.json", text, bytes);
+}
+
 int cmd_tokenize(int argc, char **argv)
 {
     struct options    o = {.flags = TOKENIZE_BOS | TOKENIZE_SPECIAL};
@@ -192,7 +222,7 @@ int cmd_tokenize(int argc, char **argv)
         fprintf(stderr, "ek tokenize: %s\n", e.text);
         return EXIT_RUN;
     }
-    status = o.decode ? decode(&o, t) : encode(&o, t);
+    status = o.write ? write_files(o.write, t) : o.decode ? decode(&o, t) : encode(&o, t);
     tokenizer_close(t);
     if (fflush(stdout) || ferror(stdout)) {
         fprintf(stderr, "ek tokenize: output: %s\n", strerror(errno));
