@@ -313,10 +313,11 @@ ek_status kl_check(const struct kl_base *b, const struct kl_header *mine, struct
 
 /* ---- comparing ---- */
 
-/* p log(p / q) from logarithms; nothing where p is 0. */
+/* p log(p / q) - p + q from logarithms. The sum over all tokens is the divergence, as p and q both
+ * sum to 1; but each term is >= 0, and rounding of a stored p counts only squared. */
 static double term(double lp, double lq)
 {
-    return lp > (double)-INFINITY ? exp(lp) * (lp - lq) : 0;
+    return (lp > (double)-INFINITY ? exp(lp) * (lp - lq - 1) : 0) + exp(lq);
 }
 
 /* The divergence where only the top and samples of the rest are known. */
@@ -331,12 +332,13 @@ static void compare_parts(const struct kl_header *h, const unsigned char *r, con
         q_head += exp(lq);
     }
     const size_t ids = FIXED + ENTRY * h->top, lps = ids + 4 * h->samples;
+    const double q_rest = fmax(1 - q_head, 0x1p-60);
     for (size_t i = 0; i < h->samples; i++)
         mean += get_f32(r, lps + 4 * i) - ((double)logits[get_u32(r, ids + 4 * i)] - lse);
-    out->least = head + term(rest, log(fmax(1 - q_head, 0x1p-60)));
+    out->least = head + term(rest, log(q_rest));
     out->kld   = out->least;
     if (h->samples && rest > (double)-INFINITY)
-        out->kld = head + exp(rest) * mean / (double)h->samples;
+        out->kld = head + exp(rest) * (mean / (double)h->samples - 1) + q_rest;
 }
 
 void kl_compare(const struct kl_base *b, uint64_t position, const float *logits, int32_t next,

@@ -88,14 +88,14 @@ static int refuse(const struct arg_command *c, const struct arg *a, const char *
     fprintf(stderr, "%s: %s%s%s: not understood", c->name, name, name[0] == '-' ? " " : "=", text);
     if (a->kind == ARG_CHOICE)
         fprintf(stderr, "; %s", a->value);
-    else if ((a->kind == ARG_SIZE || a->kind == ARG_REAL) && a->most != 0)
-        fprintf(stderr, "; %s from %g to %g", a->kind == ARG_SIZE ? "a whole number" : "a number",
-                a->least, a->most);
-    else if (a->kind == ARG_SIZE || a->kind == ARG_REAL)
-        fprintf(stderr, "; %s from %g", a->kind == ARG_SIZE ? "a whole number" : "a number",
-                a->least);
+    else if (a->kind == ARG_SIZE)
+        fprintf(stderr, "; a whole number from %.0f", a->least);
+    else if (a->kind == ARG_REAL)
+        fprintf(stderr, "; a number from %g", a->least);
     else if (a->kind == ARG_FLAG)
         fputs("; 0 or 1", stderr);
+    if ((a->kind == ARG_SIZE || a->kind == ARG_REAL) && a->most != 0)
+        fprintf(stderr, a->kind == ARG_SIZE ? " to %.0f" : " to %g", a->most);
     fputc('\n', stderr);
     return EXIT_USAGE;
 }

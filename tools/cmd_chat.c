@@ -6,8 +6,8 @@
 #include "tools/generate.h"
 #include "tools/text.h"
 
+#include <errno.h>
 #include <locale.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,24 +68,28 @@ static int parse(struct chat_args *a, int argc, char **argv)
 
 /* ---- input ---- */
 
-/* Ctrl-C while typing: the line is dropped and an empty one returned. */
-static int drop_line(void)
+/* One byte of what is typed. Ctrl-C drops the line: readline's own reader would go on waiting for a
+ * key after it. */
+static int get_key(FILE *in)
 {
-    if (!interrupted()) return 0;
-    rl_replace_line("", 0);
-    rl_done = 1;
-    return 0;
+    for (;;) {
+        unsigned char c;
+        rl_check_signals(); /* hands a signal that readline caught on to interrupt_catch's handler */
+        if (interrupted()) {
+            rl_replace_line("", 0);
+            return '\n';
+        }
+        const ssize_t n = read(fileno(in), &c, 1);
+        if (n == 1) return c;
+        if (n == 0 || errno != EINTR) return EOF;
+    }
 }
 
 static char *type_line(const char *prompt)
 {
-    interrupt_catch();
-    rl_signal_event_hook = drop_line;
-    char *line           = readline(prompt);
-    if (interrupted()) {
-        putchar('\n');
-        if (line) *line = '\0';
-    }
+    interrupt_catch(0);
+    rl_getc_function = get_key;
+    char *line       = readline(prompt);
     interrupt_release();
     return line;
 }
@@ -175,7 +179,7 @@ static int turn(struct chat *c, const char *user)
     size_t       count;
     const size_t before = session_length(c->r.session);
     if (turn_ids(c, user, &ids, &count, &e)) return runner_fail(&c->r, &e);
-    interrupt_catch();
+    interrupt_catch(0);
     const ek_status s = generate(&c->generator, ids, count, c->limit, &reply, &e);
     interrupt_release();
     free(ids);

@@ -190,7 +190,8 @@ static int print_json(const struct runner *r, const struct text *prompt, const i
             : json_null(),
         "kv_used_bytes", (json_int_t)used, "kv_bytes", (json_int_t)total, "peak_rss",
         (json_int_t)peak_resident());
-    const int bad = o->failed || !root || json_dumpf(root, stdout, JSON_INDENT(2));
+    const int bad =
+        o->failed || !root || json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(10));
     json_decref(root);
     putchar('\n');
     return bad ? EXIT_RUN : EXIT_OK;
@@ -226,7 +227,7 @@ static int generate_and_show(const struct runner *r, const struct run_args *a,
     g.sampler = sampler;
     if (a->session.verbose) print_load(r, &sampling);
     if (a->echo && !a->json && !a->ids) fwrite(prompt->data, 1, prompt->bytes, stdout);
-    interrupt_catch();
+    interrupt_catch(1);
     const ek_status s = generate(&g, ids, count, a->tokens, &reply, &e);
     interrupt_release();
     int status = EXIT_OK;

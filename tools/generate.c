@@ -87,12 +87,12 @@ static void on_interrupt(int signal)
     interrupt_seen = 1;
 }
 
-void interrupt_catch(void)
+void interrupt_catch(int once)
 {
     struct sigaction a;
     memset(&a, 0, sizeof a);
     a.sa_handler   = on_interrupt;
-    a.sa_flags     = (int)SA_RESETHAND;
+    a.sa_flags     = once ? (int)SA_RESETHAND : 0;
     interrupt_seen = 0;
     sigaction(SIGINT, &a, NULL);
 }

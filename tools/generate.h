@@ -80,8 +80,8 @@ struct stops {
 void stops_init(struct stops *s, const struct config *c, const struct tokenizer *t);
 void stops_add(struct stops *s, int32_t id);
 
-/* Ctrl-C sets a flag that generate sees; a second one kills, as by default. */
-void interrupt_catch(void);
+/* Ctrl-C sets a flag that generate sees; once: a second one kills, as by default. */
+void interrupt_catch(int once);
 void interrupt_release(void);
 int  interrupted(void);
 

@@ -137,7 +137,7 @@ json_t *results_new(const char *command, const struct topology *t, const struct 
 
 ek_status results_write(json_t *root, const char *path, struct error *e)
 {
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(10)) : NULL;
     json_decref(root);
     if (!text) return fail(e, EK_E_NOMEM, "%s: results: out of memory", path);
     const size_t bytes = strlen(text);

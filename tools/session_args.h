@@ -36,14 +36,14 @@ struct session_args {
          .to    = &(a).context,                                                                    \
          .least = 1,                                                                               \
          .most  = 1 << 30,                                                                         \
-         .help  = "context in tokens; default: see docs/running.md"},                               \
+         .help  = "context in tokens; default: the model's, at most 4096"},                         \
         {.names = "-b, --batch",                                                                   \
          .value = "N",                                                                             \
          .kind  = ARG_SIZE,                                                                        \
          .to    = &(a).batch,                                                                      \
          .least = 1,                                                                               \
          .most  = 1 << 16,                                                                         \
-         .help  = "tokens of one prefill step; default: 512, or 256 where every logit counts"},     \
+         .help  = "tokens of one prefill step; default: 512; ek ppl: 256"},                         \
         {.names = "--kv",                                                                          \
          .value = KV_NAMES,                                                                        \
          .kind  = ARG_CHOICE,                                                                      \

@@ -136,7 +136,7 @@ static int print_result(struct speed *s, const struct lane *l)
     if (s->a->format == SPEED_MD) speed_print_md(&s->columns, &l->result, &s->model);
     if (s->a->format == SPEED_CSV) speed_print_csv(json, !s->printed);
     if (s->a->format == SPEED_JSONL) {
-        json_dumpf(json, stdout, JSON_COMPACT);
+        json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(10));
         putchar('\n');
     }
     fflush(stdout);
@@ -346,7 +346,7 @@ static int run_models(struct speed *s)
     }
     if (!bad && s->a->format == SPEED_MD) print_roofs(s->results);
     if (!bad && s->a->format == SPEED_JSON) {
-        json_dumpf(s->results, stdout, JSON_INDENT(2));
+        json_dumpf(s->results, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(10));
         putchar('\n');
     }
     if (!bad && s->a->out) bad = write_out(s);

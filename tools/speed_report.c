@@ -100,12 +100,13 @@ static json_t *own_json(const struct speed_result *r, const struct speed_model *
     snprintf(checksum, sizeof checksum, "%016llx", (unsigned long long)m->facts.checksum);
     return json_pack(
         "{s:f, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:I, s:I, s:s, s:s, s:s}", "median_ts",
-        ts->median, "bytes_per_token", real_or_null(bytes), "gbps",
-        real_or_null(bytes * ts->median / 1e9), "read_gbps", real_or_null(read.median / 1e9),
-        "roofline_pct", real_or_null(speed_roofline(r, m)), "roofline_note",
-        r->note ? json_string(r->note) : json_null(), "load_ms", m->facts.load_ms, "first_token_ms",
-        m->first_token_ms, "peak_rss", (json_int_t)m->peak_rss, "kv_bytes", (json_int_t)r->kv_bytes,
-        "activation", r->act, "model_checksum", checksum, "compiler", __VERSION__);
+        ts->median, "bytes_per_token", bytes > 0 ? json_integer((json_int_t)bytes) : json_null(),
+        "gbps", real_or_null(bytes * ts->median / 1e9), "read_gbps",
+        real_or_null(read.median / 1e9), "roofline_pct", real_or_null(speed_roofline(r, m)),
+        "roofline_note", r->note ? json_string(r->note) : json_null(), "load_ms", m->facts.load_ms,
+        "first_token_ms", m->first_token_ms, "peak_rss", (json_int_t)m->peak_rss, "kv_bytes",
+        (json_int_t)r->kv_bytes, "activation", r->act, "model_checksum", checksum, "compiler",
+        __VERSION__);
 }
 
 json_t *speed_json(const struct speed_result *r, const struct speed_model *m)
@@ -160,7 +161,9 @@ int speed_print_csv(const json_t *result, int head)
             } else if (json_is_string(value)) {
                 print_quoted(json_string_value(value));
             } else {
-                char *text = json_is_null(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
+                char *text = json_is_null(value)
+                                 ? NULL
+                                 : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
                 print_quoted(text ? text : "");
                 free(text);
             }
