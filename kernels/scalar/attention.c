@@ -112,10 +112,12 @@ struct gaze {
 static double score(const struct gaze *g, size_t slot)
 {
     double sum = 0;
-    for (size_t d = 0; d < g->c->dim; d++) {
-        const double q = g->q8 ? g->qd * (double)g->q8[d] : (double)g->q[d];
-        sum += q * key(g->fmt, &g->s, g->head, slot, d);
-    }
+    if (g->q8)
+        for (size_t d = 0; d < g->c->dim; d++)
+            sum += g->qd * (double)g->q8[d] * key(g->fmt, &g->s, g->head, slot, d);
+    else
+        for (size_t d = 0; d < g->c->dim; d++)
+            sum += (double)g->q[d] * key(g->fmt, &g->s, g->head, slot, d);
     return sum * g->scale * 1.44269504088896340736;
 }
 
@@ -191,7 +193,10 @@ void EK_KERNEL_SYM(gqa_merge, f32, scalar, )(const struct ek_gqa_merge_args *a, 
         const float *part =
             a->part + h / a->group * a->chunks * a->part_stride + h % a->group * size;
         double max = -(double)INFINITY;
-        for (size_t c = 0; c < a->chunks; c++) max = fmax(max, (double)part[c * a->part_stride]);
+        for (size_t c = 0; c < a->chunks; c++) {
+            const double m = (double)part[c * a->part_stride];
+            if (m > max) max = m;
+        }
         for (size_t d = 0; d < a->dim; d++) {
             double sum = 0, total = 0;
             for (size_t c = 0; c < a->chunks; c++) {

@@ -43,10 +43,10 @@ EK_INLINE const uint8_t *fetch_lines(const uint8_t *p, size_t lines)
 
 /* ---- scores ---- */
 
-/* H query heads by P panels; s: [H][TILE]. Returns how far it fetched. */
-EK_INLINE const uint8_t *score_panels(enum ek_fmt fmt, size_t H, size_t P, size_t dim, size_t panel,
-                                      const uint8_t *k, const float *q, float scale, float *s,
-                                      const uint8_t *fetch)
+/* H query heads by P panels; s: [H][TILE]. With `ahead` it fetches, and returns how far. */
+EK_INLINE const uint8_t *score_panels(enum ek_fmt fmt, size_t H, size_t P, int ahead, size_t dim,
+                                      size_t panel, const uint8_t *k, const float *q, float scale,
+                                      float *s, const uint8_t *fetch)
 {
     const size_t size = fmt == EK_FMT_f32 ? 4 : 2, row = KV_PANEL * size;
     vf           sum[HEADS][KEY_PANELS * NV];
@@ -57,7 +57,7 @@ EK_INLINE const uint8_t *score_panels(enum ek_fmt fmt, size_t H, size_t P, size_
     }
     for (size_t d = 0; d < dim; d++) {
         vf x[KEY_PANELS * NV];
-        if (fetch && (P * row >= 64 || d % 2))
+        if (ahead && (P * row >= 64 || d % 2))
             fetch = fetch_lines(fetch, P * row < 64 ? 1 : P * row / 64);
         EK_UNROLL
         for (size_t v = 0; v < P * NV; v++)
@@ -78,32 +78,37 @@ EK_INLINE const uint8_t *score_panels(enum ek_fmt fmt, size_t H, size_t P, size_
     return fetch;
 }
 
-EK_INLINE void score_heads(enum ek_fmt fmt, size_t H, const struct walk *w, size_t panels,
-                           const float *q, float *s, const uint8_t *fetch)
+EK_INLINE void score_heads(enum ek_fmt fmt, size_t H, int ahead, const struct walk *w, size_t h,
+                           size_t panels, float *s)
 {
-    const size_t dim = w->a->cache.dim, panel = w->s.dp * KV_PANEL * w->s.size;
-    const float  scale = w->a->scale * LOG2E;
-    size_t       p     = 0;
+    const size_t   dim = w->a->cache.dim, panel = w->s.dp * KV_PANEL * w->s.size;
+    const float    scale = w->a->scale * LOG2E, *q = w->q + h * dim;
+    const uint8_t *fetch = w->next_keys;
+    size_t         p     = 0;
+    s += h * TILE;
     for (; p + KEY_PANELS <= panels; p += KEY_PANELS)
-        fetch = score_panels(fmt, H, KEY_PANELS, dim, panel, w->keys + p * panel, q, scale,
+        fetch = score_panels(fmt, H, KEY_PANELS, ahead, dim, panel, w->keys + p * panel, q, scale,
                              s + p * KV_PANEL, fetch);
     for (; p < panels; p++)
-        fetch = score_panels(fmt, H, 1, dim, panel, w->keys + p * panel, q, scale, s + p * KV_PANEL,
-                             fetch);
+        fetch = score_panels(fmt, H, 1, ahead, dim, panel, w->keys + p * panel, q, scale,
+                             s + p * KV_PANEL, fetch);
 }
 
 EK_INLINE void scores(enum ek_fmt fmt, const struct walk *w, size_t panels, float *s)
 {
-    for (size_t h = 0, n; h < w->heads; h += n) {
-        const uint8_t *fetch = h ? NULL : w->next_keys;
-        const float   *q     = w->q + h * w->a->cache.dim;
-        n                    = w->heads - h < HEADS ? w->heads - h : HEADS;
-        switch (n) {
-        case 1: score_heads(fmt, 1, w, panels, q, s + h * TILE, fetch); break;
-        case 2: score_heads(fmt, 2, w, panels, q, s + h * TILE, fetch); break;
-        case 3: score_heads(fmt, 3, w, panels, q, s + h * TILE, fetch); break;
-        default: score_heads(fmt, 4, w, panels, q, s + h * TILE, fetch); break;
-        }
+    size_t h = w->heads < HEADS ? w->heads : HEADS;
+    switch (h) { /* the first heads fetch what all of them will read */
+    case 1: score_heads(fmt, 1, 1, w, 0, panels, s); break;
+    case 2: score_heads(fmt, 2, 1, w, 0, panels, s); break;
+    case 3: score_heads(fmt, 3, 1, w, 0, panels, s); break;
+    default: score_heads(fmt, 4, 1, w, 0, panels, s); break;
+    }
+    switch (w->heads - h) { /* PASS is twice HEADS */
+    case 0: break;
+    case 1: score_heads(fmt, 1, 0, w, h, panels, s); break;
+    case 2: score_heads(fmt, 2, 0, w, h, panels, s); break;
+    case 3: score_heads(fmt, 3, 0, w, h, panels, s); break;
+    default: score_heads(fmt, 4, 0, w, h, panels, s); break;
     }
 }
 
@@ -111,8 +116,8 @@ EK_INLINE void scores(enum ek_fmt fmt, const struct walk *w, size_t panels, floa
 
 /* Scores of `width` slots become 2^(s - m), m the running maximum; keep[] is what the old sums are
  * multiplied with. */
-EK_INLINE void softmax_tile(struct softmax *x, size_t heads, size_t width, const float *seen,
-                            float *s, const uint8_t *fetch)
+static EK_APART void softmax_tile(struct softmax *x, size_t heads, size_t width, const float *seen,
+                                  float *s, const uint8_t *fetch)
 {
     for (size_t h = 0; h < heads; h++) {
         vf top = v_set(-__builtin_inff());
@@ -144,72 +149,82 @@ EK_INLINE void softmax_tile(struct softmax *x, size_t heads, size_t width, const
 /* ---- values ---- */
 
 /* H query heads by C vectors of columns, from column `col` on. */
-EK_INLINE const uint8_t *value_columns(enum ek_fmt fmt, size_t H, size_t C, const struct walk *w,
-                                       size_t width, size_t col, const float *p, const float *keep,
-                                       float *o, const uint8_t *fetch)
+EK_INLINE const uint8_t *value_columns(enum ek_fmt fmt, size_t H, size_t C, int ahead,
+                                       const struct walk *w, size_t h, size_t width, size_t col,
+                                       const float *p, const float *keep, const uint8_t *fetch)
 {
     const size_t   size = fmt == EK_FMT_f32 ? 4 : 2, bytes = C * VL * size, row = w->s.dp * size;
     const size_t   part = EK_GQA_HEAD + w->s.dp;
     const uint8_t *v    = w->values + col * size;
+    float         *o    = w->part + h * part + EK_GQA_HEAD + col;
     vf             sum[HEADS][VALUE_VECTORS];
     EK_UNROLL
-    for (size_t h = 0; h < H; h++) {
+    for (size_t i = 0; i < H; i++) {
         EK_UNROLL
         for (size_t c = 0; c < C; c++)
-            sum[h][c] = v_mul(v_set(keep[h]), v_load(o + h * part + col + c * VL));
+            sum[i][c] = v_mul(v_set(keep[h + i]), v_load(o + i * part + c * VL));
     }
-    for (size_t i = 0; i < width; i++, v += row) {
+    p += h * TILE;
+    for (size_t j = 0; j < width; j++, v += row) {
         vf x[VALUE_VECTORS];
-        if (fetch && (bytes >= 64 || i % 2))
+        if (ahead && (bytes >= 64 || j % 2))
             fetch = fetch_lines(fetch, bytes < 64 ? 1 : bytes / 64);
         EK_UNROLL
         for (size_t c = 0; c < C; c++) x[c] = load_float(fmt, v + c * VL * size);
         EK_UNROLL
-        for (size_t h = 0; h < H; h++) {
-            const vf y = v_set(p[h * TILE + i]);
+        for (size_t i = 0; i < H; i++) {
+            const vf y = v_set(p[i * TILE + j]);
             EK_UNROLL
-            for (size_t c = 0; c < C; c++) sum[h][c] = v_fma(y, x[c], sum[h][c]);
+            for (size_t c = 0; c < C; c++) sum[i][c] = v_fma(y, x[c], sum[i][c]);
         }
     }
     EK_UNROLL
-    for (size_t h = 0; h < H; h++) {
+    for (size_t i = 0; i < H; i++) {
         EK_UNROLL
-        for (size_t c = 0; c < C; c++) v_store(o + h * part + col + c * VL, sum[h][c]);
+        for (size_t c = 0; c < C; c++) v_store(o + i * part + c * VL, sum[i][c]);
     }
     return fetch;
 }
 
-EK_INLINE void value_heads(enum ek_fmt fmt, size_t H, const struct walk *w, size_t width,
-                           const float *p, const float *keep, float *o, const uint8_t *fetch)
+EK_INLINE void value_heads(enum ek_fmt fmt, size_t H, int ahead, const struct walk *w, size_t h,
+                           size_t width, const float *p, const float *keep)
 {
-    size_t c = 0;
+    const uint8_t *fetch = w->next_values + w->heads * SOFTMAX_LINES * 64;
+    size_t         c     = 0;
     for (; c + VALUE_VECTORS * VL <= w->s.dp; c += VALUE_VECTORS * VL)
-        fetch = value_columns(fmt, H, VALUE_VECTORS, w, width, c, p, keep, o, fetch);
+        fetch = value_columns(fmt, H, VALUE_VECTORS, ahead, w, h, width, c, p, keep, fetch);
     for (; c < w->s.dp; c += KV_PANEL)
-        fetch = value_columns(fmt, H, NV, w, width, c, p, keep, o, fetch);
+        fetch = value_columns(fmt, H, NV, ahead, w, h, width, c, p, keep, fetch);
 }
 
 EK_INLINE void values(enum ek_fmt fmt, const struct walk *w, size_t width, const float *p,
-                      const struct softmax *x)
+                      const float *keep)
 {
-    const size_t part = EK_GQA_HEAD + w->s.dp;
-    for (size_t h = 0, n; h < w->heads; h += n) {
-        const uint8_t *fetch = h ? NULL : w->next_values + w->heads * SOFTMAX_LINES * 64;
-        float         *o     = w->part + h * part + EK_GQA_HEAD;
-        n                    = w->heads - h < HEADS ? w->heads - h : HEADS;
-        switch (n) {
-        case 1: value_heads(fmt, 1, w, width, p + h * TILE, x->keep + h, o, fetch); break;
-        case 2: value_heads(fmt, 2, w, width, p + h * TILE, x->keep + h, o, fetch); break;
-        case 3: value_heads(fmt, 3, w, width, p + h * TILE, x->keep + h, o, fetch); break;
-        default: value_heads(fmt, 4, w, width, p + h * TILE, x->keep + h, o, fetch); break;
-        }
+    size_t h = w->heads < HEADS ? w->heads : HEADS;
+    switch (h) {
+    case 1: value_heads(fmt, 1, 1, w, 0, width, p, keep); break;
+    case 2: value_heads(fmt, 2, 1, w, 0, width, p, keep); break;
+    case 3: value_heads(fmt, 3, 1, w, 0, width, p, keep); break;
+    default: value_heads(fmt, 4, 1, w, 0, width, p, keep); break;
+    }
+    switch (w->heads - h) {
+    case 0: break;
+    case 1: value_heads(fmt, 1, 0, w, h, width, p, keep); break;
+    case 2: value_heads(fmt, 2, 0, w, h, width, p, keep); break;
+    case 3: value_heads(fmt, 3, 0, w, h, width, p, keep); break;
+    default: value_heads(fmt, 4, 0, w, h, width, p, keep); break;
     }
 }
 
 /* ---- a chunk ---- */
 
-EK_INLINE void walk_chunk(enum ek_fmt fmt, struct walk *w, const uint8_t *head, size_t begin,
-                          size_t end, const uint8_t *after)
+/* The phases are functions of their own: together, the constants of one crowd the registers of
+ * another. */
+typedef void scores_fn(const struct walk *w, size_t panels, float *s);
+typedef void values_fn(const struct walk *w, size_t width, const float *p, const float *keep);
+
+EK_INLINE void walk_chunk(scores_fn *scores_of, values_fn *values_of, struct walk *w,
+                          const uint8_t *head, size_t begin, size_t end, const uint8_t *after)
 {
     const struct ek_gqa_cache *c    = &w->a->cache;
     const struct sight         eye  = sight_of(&w->a->mask, w->a->q_pos);
@@ -227,16 +242,16 @@ EK_INLINE void walk_chunk(enum ek_fmt fmt, struct walk *w, const uint8_t *head, 
         w->values      = w->keys + w->s.values;
         w->next_keys   = at + TILE < end ? w->keys + TILE * row : after;
         w->next_values = w->next_keys + w->s.values;
-        scores(fmt, w, width / KV_PANEL, s);
+        scores_of(w, width / KV_PANEL, s);
         softmax_tile(&x, w->heads, width, tile.all ? NULL : seen, s, w->next_values);
-        values(fmt, w, width, s, &x);
+        values_of(w, width, s, x.keep);
     }
     for (size_t h = 0; h < w->heads; h++)
         w->part[h * part] = x.max[h], w->part[h * part + 1] = x.sum[h];
 }
 
-EK_INLINE void decode_range(enum ek_fmt fmt, const struct ek_gqa_decode_args *a, size_t begin,
-                            size_t end)
+EK_INLINE void decode_range(enum ek_fmt fmt, scores_fn *scores_of, values_fn *values_of,
+                            const struct ek_gqa_decode_args *a, size_t begin, size_t end)
 {
     const struct kv_shape s      = kv_shape(fmt, a->cache.dim, a->cache.slots);
     const size_t          chunks = gqa_chunks(a->cache.used), part = EK_GQA_HEAD + s.dp;
@@ -251,15 +266,24 @@ EK_INLINE void decode_range(enum ek_fmt fmt, const struct ek_gqa_decode_args *a,
                              .q     = a->q + (head * a->group + h) * a->cache.dim,
                              .part  = a->part + item * a->part_stride + h * part,
                              .heads = a->group - h < PASS ? a->group - h : PASS};
-            walk_chunk(fmt, &w, p, at, at + n, after);
+            walk_chunk(scores_of, values_of, &w, p, at, at + n, after);
         }
     }
 }
 
 #define DEFINE_GQA_DECODE(fmt)                                                                     \
+    static EK_APART void scores_##fmt(const struct walk *w, size_t panels, float *s)               \
+    {                                                                                              \
+        scores(EK_FMT_##fmt, w, panels, s);                                                        \
+    }                                                                                              \
+    static EK_APART void values_##fmt(const struct walk *w, size_t width, const float *p,          \
+                                      const float *keep)                                           \
+    {                                                                                              \
+        values(EK_FMT_##fmt, w, width, p, keep);                                                   \
+    }                                                                                              \
     void FN(gqa_decode, fmt)(const struct ek_gqa_decode_args *a, size_t begin, size_t end)         \
     {                                                                                              \
-        decode_range(EK_FMT_##fmt, a, begin, end);                                                 \
+        decode_range(EK_FMT_##fmt, scores_##fmt, values_##fmt, a, begin, end);                     \
     }
 DEFINE_GQA_DECODE(f32)
 DEFINE_GQA_DECODE(f16)

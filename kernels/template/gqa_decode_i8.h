@@ -58,8 +58,8 @@ EK_INLINE vi four_bytes(const void *p) /* in every lane */
     return i_set(four);
 }
 
-EK_INLINE const uint8_t *score_panels(size_t H, size_t P, const struct walk *w, size_t head,
-                                      size_t panel, float *s, const uint8_t *fetch)
+EK_INLINE const uint8_t *score_panels(size_t H, size_t P, int ahead, const struct walk *w,
+                                      size_t head, size_t panel, float *s, const uint8_t *fetch)
 {
     const struct ek_gqa_decode_args *a  = w->a;
     const size_t                     dp = w->s.dp, bytes = dp * KV_PANEL;
@@ -73,7 +73,7 @@ EK_INLINE const uint8_t *score_panels(size_t H, size_t P, const struct walk *w, 
     }
     for (size_t d = 0; d < dp; d += KV_QUAD, k += UNIT) {
         vi x[KEY_PANELS * NV];
-        if (fetch) fetch = fetch_lines(fetch, P);
+        if (ahead) fetch = fetch_lines(fetch, P);
         EK_UNROLL
         for (size_t v = 0; v < P * NV; v++)
             x[v] = codes8_ready(i_load(k + v / NV * bytes + v % NV * VL * 4));
@@ -97,25 +97,34 @@ EK_INLINE const uint8_t *score_panels(size_t H, size_t P, const struct walk *w, 
     return fetch;
 }
 
-EK_INLINE void score_heads(size_t H, const struct walk *w, size_t h, size_t panels, float *s)
+EK_INLINE void score_heads(size_t H, int ahead, const struct walk *w, size_t h, size_t panels,
+                           float *s)
 {
-    const uint8_t *fetch = h ? NULL : w->next_keys;
+    const uint8_t *fetch = w->next_keys;
     size_t         p     = 0;
+    s += h * TILE;
     for (; p + KEY_PANELS <= panels; p += KEY_PANELS)
-        fetch = score_panels(H, KEY_PANELS, w, w->head + h, p, s + h * TILE, fetch);
-    for (; p < panels; p++) fetch = score_panels(H, 1, w, w->head + h, p, s + h * TILE, fetch);
+        fetch = score_panels(H, KEY_PANELS, ahead, w, w->head + h, p, s, fetch);
+    for (; p < panels; p++) fetch = score_panels(H, 1, ahead, w, w->head + h, p, s, fetch);
 }
 
-EK_INLINE void scores(const struct walk *w, size_t panels, float *s)
+/* The phases are functions of their own: together, the constants of one crowd the registers of
+ * another. */
+static EK_APART void scores(const struct walk *w, size_t panels, float *s)
 {
-    for (size_t h = 0, n; h < w->heads; h += n) {
-        n = w->heads - h < HEADS ? w->heads - h : HEADS;
-        switch (n) {
-        case 1: score_heads(1, w, h, panels, s); break;
-        case 2: score_heads(2, w, h, panels, s); break;
-        case 3: score_heads(3, w, h, panels, s); break;
-        default: score_heads(4, w, h, panels, s); break;
-        }
+    const size_t h = w->heads < HEADS ? w->heads : HEADS;
+    switch (h) { /* the first heads fetch what all of them will read */
+    case 1: score_heads(1, 1, w, 0, panels, s); break;
+    case 2: score_heads(2, 1, w, 0, panels, s); break;
+    case 3: score_heads(3, 1, w, 0, panels, s); break;
+    default: score_heads(4, 1, w, 0, panels, s); break;
+    }
+    switch (w->heads - h) { /* PASS is twice HEADS */
+    case 0: break;
+    case 1: score_heads(1, 0, w, h, panels, s); break;
+    case 2: score_heads(2, 0, w, h, panels, s); break;
+    case 3: score_heads(3, 0, w, h, panels, s); break;
+    default: score_heads(4, 0, w, h, panels, s); break;
     }
 }
 
@@ -141,8 +150,8 @@ EK_INLINE float value_scales(const struct walk *w, size_t width, int all, struct
 
 /* Scores become digits of 2^(s - top) times the value's share; weight[] is what the tile counts,
  * keep[] what the old sums do. */
-EK_INLINE void softmax_tile(struct softmax *x, const struct walk *w, size_t width, int all,
-                            struct tile *t)
+static EK_APART void softmax_tile(struct softmax *x, const struct walk *w, size_t width, int all,
+                                  struct tile *t)
 {
     const uint8_t *fetch = w->next_values;
     x->value_scale       = value_scales(w, width, all, t);
@@ -179,8 +188,8 @@ EK_INLINE void softmax_tile(struct softmax *x, const struct walk *w, size_t widt
 /* ---- values ---- */
 
 /* H query heads from h on by C runs of 16 columns. */
-EK_INLINE const uint8_t *value_columns(size_t H, size_t C, const struct walk *w, size_t h,
-                                       size_t width, size_t col, const struct tile *t,
+EK_INLINE const uint8_t *value_columns(size_t H, size_t C, int ahead, const struct walk *w,
+                                       size_t h, size_t width, size_t col, const struct tile *t,
                                        const struct softmax *x, const uint8_t *fetch)
 {
     const size_t   row = w->s.dp * KV_QUAD, part = EK_GQA_HEAD + w->s.dp;
@@ -193,7 +202,7 @@ EK_INLINE const uint8_t *value_columns(size_t H, size_t C, const struct walk *w,
     }
     for (size_t i = 0; i < width; i += KV_QUAD, v += row) {
         vi y[VALUE_UNITS * NV];
-        if (fetch) fetch = fetch_lines(fetch, C);
+        if (ahead) fetch = fetch_lines(fetch, C);
         EK_UNROLL
         for (size_t c = 0; c < C * NV; c++) y[c] = i_load(v + c * VL * KV_QUAD);
         EK_UNROLL
@@ -217,22 +226,28 @@ EK_INLINE const uint8_t *value_columns(size_t H, size_t C, const struct walk *w,
     return fetch;
 }
 
-EK_INLINE void value_heads(size_t H, const struct walk *w, size_t h, size_t width,
+EK_INLINE void value_heads(size_t H, int ahead, const struct walk *w, size_t h, size_t width,
                            const struct tile *t, const struct softmax *x)
 {
-    const uint8_t *fetch = h ? NULL : w->next_values + w->heads * SOFTMAX_LINES * 64;
+    const uint8_t *fetch = w->next_values + w->heads * SOFTMAX_LINES * 64;
     size_t         c     = 0;
     for (; c + VALUE_UNITS * KV_PANEL <= w->s.dp; c += VALUE_UNITS * KV_PANEL)
-        fetch = value_columns(H, VALUE_UNITS, w, h, width, c, t, x, fetch);
-    for (; c < w->s.dp; c += KV_PANEL) fetch = value_columns(H, 1, w, h, width, c, t, x, fetch);
+        fetch = value_columns(H, VALUE_UNITS, ahead, w, h, width, c, t, x, fetch);
+    for (; c < w->s.dp; c += KV_PANEL)
+        fetch = value_columns(H, 1, ahead, w, h, width, c, t, x, fetch);
 }
 
-EK_INLINE void values(const struct walk *w, size_t width, const struct tile *t,
-                      const struct softmax *x)
+static EK_APART void values(const struct walk *w, size_t width, const struct tile *t,
+                            const struct softmax *x)
 {
-    size_t h = 0;
-    for (; h + PAIR <= w->heads; h += PAIR) value_heads(PAIR, w, h, width, t, x);
-    for (; h < w->heads; h++) value_heads(1, w, h, width, t, x);
+    if (w->heads < PAIR) {
+        value_heads(1, 1, w, 0, width, t, x);
+        return;
+    }
+    value_heads(PAIR, 1, w, 0, width, t, x);
+    size_t h = PAIR;
+    for (; h + PAIR <= w->heads; h += PAIR) value_heads(PAIR, 0, w, h, width, t, x);
+    if (h < w->heads) value_heads(1, 0, w, h, width, t, x);
 }
 
 /* ---- a chunk ---- */
