@@ -85,14 +85,20 @@ static ek_status read_any(struct source *s, struct error *e)
     return bad ? bad : source_check(s, e);
 }
 
+struct source *source_make(const char *path)
+{
+    struct source *s = calloc(1, sizeof *s);
+    if (s) s->own = calloc(1, sizeof(struct source_own));
+    if (s) s->path = strdup(path);
+    if (s && s->own && s->path) return s;
+    source_close(s);
+    return NULL;
+}
+
 ek_status source_open(struct source **s, const char *path, struct error *e)
 {
-    struct source *made = calloc(1, sizeof *made);
-    if (made) made->own = calloc(1, sizeof(struct source_own));
-    if (made) made->path = strdup(path);
-    const int       complete = made && made->own && made->path;
-    const ek_status bad =
-        complete ? read_any(made, e) : fail(e, EK_E_NOMEM, "%s: out of memory", path);
+    struct source  *made = source_make(path);
+    const ek_status bad = made ? read_any(made, e) : fail(e, EK_E_NOMEM, "%s: out of memory", path);
     if (bad)
         source_close(made);
     else

@@ -15,6 +15,8 @@ struct source_own {
     size_t       file_count, block_count, tensor_room;
 };
 
+/** A source without anything; NULL when memory runs out. */
+struct source *source_make(const char *path);
 /** Maps a weight file that stays until the source is closed. */
 ek_status source_map(struct source *s, const char *path, struct file *f, struct error *e);
 /** Memory that lives as long as the source; NULL when there is none. */

@@ -71,16 +71,27 @@ static ek_status read_vocab_dir(struct tokenizer *t, const char *dir, const stru
     return s;
 }
 
-/* tokenizer.json has members; vocab.json has texts with numbers. Both begin with '{'. */
+static size_t skip_space(const struct file *f, size_t i)
+{
+    while (i < f->bytes && (f->data[i] == ' ' || (f->data[i] >= '\t' && f->data[i] <= '\r'))) i++;
+    return i;
+}
+
+/* Both begin with '{'; a vocabulary may have a token "model" too, but its value is a number. */
 static int is_vocab_json(const struct file *f)
 {
-    const char *colon = memchr(f->data, ':', f->bytes);
-    const char *quote = memchr(f->data, '"', f->bytes);
-    if (!quote) return 0;
-    if (f->bytes >= 14 && memmem(f->data, f->bytes, "\"model\"", 7) &&
-        memmem(f->data, f->bytes, "\"vocab\"", 7) && memmem(f->data, f->bytes, "\"merges\"", 8))
-        return 0;
-    return colon != NULL;
+    static const char name[] = "\"model\"";
+    const size_t      n      = sizeof name - 1;
+    for (size_t i = 0; i < f->bytes;) {
+        const unsigned char *hit = memmem(f->data + i, f->bytes - i, name, n);
+        if (!hit) break;
+        i        = (size_t)(hit - f->data) + n;
+        size_t p = skip_space(f, i);
+        if (p == f->bytes || f->data[p] != ':') continue;
+        p = skip_space(f, p + 1);
+        if (p < f->bytes && f->data[p] == '{') return 0;
+    }
+    return 1;
 }
 
 static ek_status read_json(struct tokenizer *t, const char *dir, struct file *f, struct error *e)
@@ -96,8 +107,7 @@ static ek_status read_json(struct tokenizer *t, const char *dir, struct file *f,
 
 static ek_status read_file(struct tokenizer *t, const char *dir, struct file *f, struct error *e)
 {
-    size_t i = 0;
-    while (i < f->bytes && (f->data[i] == ' ' || f->data[i] == '\n' || f->data[i] == '\r')) i++;
+    const size_t i = skip_space(f, 0);
     if (f->bytes > FILE_LIMIT)
         return fail(e, EK_E_FORMAT, "%s: %zu bytes: no tokenizer is that large", t->path, f->bytes);
     if (i < f->bytes && f->data[i] == '{') return read_json(t, dir, f, e);

@@ -274,7 +274,7 @@ static int prepare(struct chat *c, const struct chat_args *a)
     c->generator = (struct generator){
         .session = c->r.session, .tokenizer = c->tokenizer, .batch = c->r.batch, .emit = emit};
     stops_init(&c->generator.stops, config, c->tokenizer);
-    stops_add(&c->generator.stops, tokenizer_find(c->tokenizer, conversation_end_token(kind)));
+    stops_add(&c->generator.stops, tokenizer_find(c->tokenizer, chat_template_end(kind)));
     c->limit = a->tokens, c->pending = -1, c->typed = isatty(STDIN_FILENO);
     return new_sampler(c, &e) ? runner_fail(&c->r, &e) : 0;
 }

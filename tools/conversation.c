@@ -68,18 +68,3 @@ ek_status conversation_said(struct conversation *c, const char *user, struct err
     c->messages[c->count++] = (struct chat_message){"assistant", marker};
     return EK_OK;
 }
-
-const char *conversation_end_token(enum chat_template t)
-{
-    switch (t) {
-    case CHAT_CHATML: return "<|im_end|>";
-    case CHAT_LLAMA3: return "<|eot_id|>";
-    case CHAT_LLAMA2:
-    case CHAT_ZEPHYR: return "</s>";
-    case CHAT_DEEPSEEK:
-        return "<\xEF\xBD\x9C"
-               "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>";
-    case CHAT_TEMPLATES: break;
-    }
-    return NULL;
-}

@@ -24,8 +24,4 @@ void conversation_drop(struct conversation *c);
 ek_status conversation_turn(struct conversation *c, const char *user, char **text, struct error *e);
 /* The turn was answered. EK_E_NOMEM. */
 ek_status conversation_said(struct conversation *c, const char *user, struct error *e);
-
-/* The token text that ends a reply in this template, or NULL: it stops generation even where the
- * model's files forget to call it an eos. */
-const char *conversation_end_token(enum chat_template t);
 #endif

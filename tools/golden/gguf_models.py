@@ -17,7 +17,7 @@ Array = np.ndarray
 
 MODELS: dict[str, dict] = {
     "gguf-llama": models.base("llama", (32, 1, 4, 2, 40, 64, 97)),
-    "gguf-qwen2": models.base("qwen2", (32, 1, 3, 1, 64, 32, 288), rope_theta=1e6,
+    "gguf-qwen2": models.base("qwen2", (96, 1, 3, 1, None, 32, 288), rope_theta=1e6,
                               tie_word_embeddings=True, rms_norm_eps=1e-6),
     "gguf-kquant": models.base("llama", (256, 1, 2, 1, 32, 32, 67)),
 }

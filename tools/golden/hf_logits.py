@@ -6,13 +6,14 @@
   ek logits -m MODEL --ids 1,2,3 > ek.json
   hf_logits.py MODEL --compare ek.json               differences; exit 1 above --tolerance
 
-MODEL is the directory that transformers can read; ek may have run a conversion of it, with a
-tolerance to match.
+MODEL is what transformers can read: a directory, or a GGUF file (they expand it). ek may have run
+a conversion of it, with a tolerance to match.
 """
 
 import argparse
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -27,8 +28,11 @@ def logits_of(model: str, ids: list[int], dtype: str) -> Array:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    place, file = Path(model), {}
+    if place.suffix == ".gguf":
+        place, file = place.parent, {"gguf_file": place.name}
     loaded = AutoModelForCausalLM.from_pretrained(
-        model, dtype=getattr(torch, dtype), attn_implementation="eager"
+        place, dtype=getattr(torch, dtype), attn_implementation="eager", **file
     )
     vocab = loaded.config.vocab_size
     outside = [i for i in ids if not 0 <= i < vocab]

@@ -118,7 +118,10 @@ class Llama(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights by their Hugging Face names."""
-        named = {"model.embed_tokens.weight": self.embed.weight, "model.norm.weight": self.norm.weight}
+        named = {
+            "model.embed_tokens.weight": self.embed.weight,
+            "model.norm.weight": self.norm.weight,
+        }
         for index, layer in enumerate(self.layers):
             q, k, v = layer.qkv.weight.split(layer.parts)
             gate, up = layer.gate_up.weight.chunk(2)

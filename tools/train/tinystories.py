@@ -9,17 +9,23 @@ import sys
 from collections import Counter
 
 # UTF-8 once read as Windows-1252 and lower-cased; longest first, the bare pair last.
-MOJIBAKE = {"â€œ": '"', "â€™": "'", "â€˜": "'", "â€“": "-", "â€”": "-", "â€¦": "...", "â€": '"',
-            "“": '"', "”": '"'}
+MOJIBAKE = {
+    "â€œ": '"', "â€™": "'", "â€˜": "'", "â€“": "-", "â€”": "-", "â€¦": "...", "â€": '"',
+    "“": '"', "”": '"',
+}
 SHORTEST = 150  # characters; what is shorter was cut off
 SPEECH = (
     "said|says|asked|replied|answered|exclaimed|shouted|cried|yelled|called|whispered|laughed|"
     "thought|screamed|suggested|smiled|giggled|begged|wondered|agreed|explained|responded"
 )
 DETERMINER = "a|an|the|some|very|more|too|so|my|your|his|her|their|our|its|this|that|of|in|with|to"
-NOT_NAMES = {"everyone", "everything", "slowly", "true", "midnight", "may", "suddenly", "today", "bun"}
-ALWAYS = {"i", "mr", "mrs", "christmas", "halloween", "monday", "tuesday", "wednesday", "thursday",
-          "friday", "saturday", "sunday"}
+NOT_NAMES = {
+    "everyone", "everything", "slowly", "true", "midnight", "may", "suddenly", "today", "bun"
+}
+ALWAYS = {
+    "i", "mr", "mrs", "christmas", "halloween",
+    "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday",
+}
 
 
 def split(text: str) -> list[str]:

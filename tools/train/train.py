@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains a small Llama and its tokenizer from a text, on a CPU core, in an hour.
 
-  train.py --tinystories ../shared/data/text/tinystories/tinystories.txt --out /tmp/model
-  train.py --text book.txt --out /tmp/model --minutes 45     (texts separated by <|endoftext|> lines)
+  train.py --tinystories ../shared/data/text/tinystories/tinystories.txt --out /tmp/story
+  train.py --text book.txt --out /tmp/book --minutes 45
 
-The result is a Hugging Face directory; `ek convert /tmp/model model.q8 --type q8` makes it ours.
+The result is a Hugging Face directory; `ek convert /tmp/story story --type q8` makes it ours.
 docs/training.md explains the choices and the log.
 """
 
@@ -43,11 +43,14 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     text = parser.add_mutually_exclusive_group(required=True)
-    text.add_argument("--text", help="any UTF-8 text; lines <|endoftext|> separate documents")
-    text.add_argument("--tinystories", help="the lower-cased TinyStories file; capitals restored")
-    parser.add_argument("--out", required=True, type=Path, help="directory that is written")
+    text.add_argument("--text", metavar="FILE",
+                      help="any UTF-8 text; lines <|endoftext|> separate documents")
+    text.add_argument("--tinystories", metavar="FILE",
+                      help="the lower-cased TinyStories file; capitals restored")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR",
+                        help="directory that is written")
     pace = parser.add_argument_group("how long")
-    pace.add_argument("--steps", type=int, default=3000, help="optimizer steps [%(default)s]")
+    pace.add_argument("--steps", type=int, default=2200, help="optimizer steps [%(default)s]")
     pace.add_argument("--minutes", type=float, default=60,
                       help="at most; a run that is behind learns at a faster falling rate and ends "
                       "in time, but is then not repeatable to the bit [%(default)s]")
@@ -67,7 +70,8 @@ def arguments() -> argparse.Namespace:
     recipe.add_argument("--heldout", type=float, default=0.05,
                         help="share of the text, its end, never trained on [%(default)s]")
     recipe.add_argument("--float32", action="store_true", help="no bfloat16 products")
-    recipe.add_argument("--eval-every", type=int, default=250, metavar="STEPS", help="[%(default)s]")
+    recipe.add_argument("--eval-every", type=int, default=200, metavar="STEPS",
+                        help="held-out perplexity and a checkpoint [%(default)s]")
     return parser.parse_args()
 
 
@@ -163,7 +167,8 @@ class Log:
         self.file = open(path, "a" if resume else "w", encoding="utf-8")
 
     def write(self, **fields) -> None:
-        line = json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in fields.items()})
+        short = {k: round(v, 6) if isinstance(v, float) else v for k, v in fields.items()}
+        line = json.dumps(short)
         print(line, file=self.file, flush=True)
         print(line, flush=True)
 
@@ -300,7 +305,7 @@ def main() -> None:
     else:
         tokenizer = train_tokenizer(training, args.vocab)
         tokenizer.save(str(tokenizer_path))
-        (args.out / "heldout.txt").write_text("\n<|endoftext|>\n".join(heldout), encoding="utf-8")
+        (args.out / "heldout.txt").write_text("\n\n".join(heldout) + "\n", encoding="utf-8")
     args.vocab = tokenizer.get_vocab_size()
     docs, kept = encode(tokenizer, training), np.concatenate(encode(tokenizer, heldout))
     heldout_bytes = sum(len(text.encode()) for text in heldout)
