@@ -15,122 +15,149 @@ static const char *class_name(const struct config *c)
     return "LlamaForCausalLM";
 }
 
-static void set_int(json_t *o, const char *key, size_t n)
+/* An object in the making; what did not fit into memory is noted, so that no key is just missing. */
+struct out {
+    json_t *o;
+    int     bad;
+};
+
+static void set(struct out *w, const char *key, json_t *value)
 {
-    json_object_set_new(o, key, json_integer((json_int_t)n));
+    w->bad |= json_object_set_new(w->o, key, value);
+}
+
+static void set_int(struct out *w, const char *key, size_t n)
+{
+    set(w, key, json_integer((json_int_t)n));
 }
 
 /* The shortest decimal that is this float: 1e-05, not 9.9999997473787516e-06. */
-static void set_float(json_t *o, const char *key, float x)
+static void set_float(struct out *w, const char *key, float x)
 {
     char text[32];
     for (int digits = 6; digits <= 9; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, (double)x);
         if (strtof(text, NULL) == x) break;
     }
-    json_object_set_new(o, key, json_real(strtod(text, NULL)));
+    set(w, key, json_real(strtod(text, NULL)));
 }
 
-static void set_if(json_t *o, const char *key, double x)
+static void set_real_if(struct out *w, const char *key, double x)
 {
-    if (x != 0) json_object_set_new(o, key, json_real(x));
+    if (x != 0) set(w, key, json_real(x));
 }
 
-static json_t *scaling(const struct ek_rope_config *r)
+static void set_scaling(struct out *config, const struct ek_rope_config *r)
 {
     static const char *const names[] = {"default", "linear", "llama3", "yarn"};
-    if (r->scaling == EK_ROPE_PLAIN) return json_null();
-    json_t *o = json_object();
-    json_object_set_new(o, "rope_type", json_string(names[r->scaling]));
-    set_if(o, "factor", r->factor);
-    if (r->scaling == EK_ROPE_LINEAR) return o;
-    set_int(o, "original_max_position_embeddings", (size_t)r->original_context);
-    if (r->scaling == EK_ROPE_LLAMA3) {
-        json_object_set_new(o, "low_freq_factor", json_real(r->low_freq != 0 ? r->low_freq : 1));
-        json_object_set_new(o, "high_freq_factor", json_real(r->high_freq != 0 ? r->high_freq : 4));
-        return o;
+    struct out               w       = {json_object(), 0};
+    if (r->scaling != EK_ROPE_PLAIN) {
+        set(&w, "rope_type", json_string(names[r->scaling]));
+        set_real_if(&w, "factor", r->factor);
     }
-    set_if(o, "beta_fast", r->beta_fast);
-    set_if(o, "beta_slow", r->beta_slow);
-    set_if(o, "attention_factor", r->attention_factor);
-    return o;
+    if (r->scaling == EK_ROPE_LLAMA3 || r->scaling == EK_ROPE_YARN)
+        set_int(&w, "original_max_position_embeddings", (size_t)r->original_context);
+    if (r->scaling == EK_ROPE_LLAMA3) {
+        set(&w, "low_freq_factor", json_real(r->low_freq != 0 ? r->low_freq : 1));
+        set(&w, "high_freq_factor", json_real(r->high_freq != 0 ? r->high_freq : 4));
+    } else if (r->scaling == EK_ROPE_YARN) {
+        set_real_if(&w, "beta_fast", r->beta_fast);
+        set_real_if(&w, "beta_slow", r->beta_slow);
+        set_real_if(&w, "attention_factor", r->attention_factor);
+    }
+    config->bad |= w.bad;
+    if (r->scaling != EK_ROPE_PLAIN) {
+        set(config, "rope_scaling", w.o);
+    } else {
+        json_decref(w.o);
+        set(config, "rope_scaling", json_null());
+    }
 }
 
-static void set_window(json_t *o, const struct config *c)
+static void set_layer_types(struct out *w, const struct config *c)
 {
-    const int qwen = !strncmp(c->arch, "qwen", 4);
-    if (qwen) json_object_set_new(o, "use_sliding_window", json_boolean(c->window != 0));
-    if (!strcmp(c->arch, "mistral") || c->window)
-        json_object_set_new(o, "sliding_window",
-                            c->window ? json_integer((json_int_t)c->window) : json_null());
-    if (!c->window) return;
-    if (qwen) set_int(o, "max_window_layers", c->window_from);
-    if (c->window_to == c->layers && (qwen || !c->window_from)) return;
     json_t *types = json_array();
     for (size_t i = 0; i < c->layers; i++)
-        json_array_append_new(types, json_string(i >= c->window_from && i < c->window_to
-                                                     ? "sliding_attention"
-                                                     : "full_attention"));
-    json_object_set_new(o, "layer_types", types);
+        w->bad |= json_array_append_new(types, json_string(i >= c->window_from && i < c->window_to
+                                                               ? "sliding_attention"
+                                                               : "full_attention"));
+    set(w, "layer_types", types);
 }
 
-static void set_tokens(json_t *o, const struct config *c)
+static void set_window(struct out *w, const struct config *c)
 {
-    if (c->bos >= 0) set_int(o, "bos_token_id", (size_t)c->bos);
-    if (c->pad >= 0) set_int(o, "pad_token_id", (size_t)c->pad);
-    if (c->eos_count == 1) set_int(o, "eos_token_id", (size_t)c->eos[0]);
+    const int qwen = !strncmp(c->arch, "qwen", 4);
+    if (qwen) set(w, "use_sliding_window", json_boolean(c->window != 0));
+    if (!strcmp(c->arch, "mistral") || c->window)
+        set(w, "sliding_window", c->window ? json_integer((json_int_t)c->window) : json_null());
+    if (!c->window) return;
+    if (qwen) set_int(w, "max_window_layers", c->window_from);
+    if (c->window_to != c->layers || (!qwen && c->window_from)) set_layer_types(w, c);
+}
+
+static void set_tokens(struct out *w, const struct config *c)
+{
+    if (c->bos >= 0) set_int(w, "bos_token_id", (size_t)c->bos);
+    if (c->pad >= 0) set_int(w, "pad_token_id", (size_t)c->pad);
+    if (c->eos_count == 1) set_int(w, "eos_token_id", (size_t)c->eos[0]);
     if (c->eos_count < 2) return;
     json_t *list = json_array();
-    for (size_t i = 0; i < c->eos_count; i++) json_array_append_new(list, json_integer(c->eos[i]));
-    json_object_set_new(o, "eos_token_id", list);
+    for (size_t i = 0; i < c->eos_count; i++)
+        w->bad |= json_array_append_new(list, json_integer(c->eos[i]));
+    set(w, "eos_token_id", list);
 }
 
-static char *text_of(json_t *o)
+static char *text_of(struct out *w)
 {
-    char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
-    json_decref(o);
+    char *text = w->bad ? NULL : json_dumps(w->o, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    json_decref(w->o);
     return text;
+}
+
+static void set_sizes(struct out *w, const struct config *c)
+{
+    set_int(w, "num_hidden_layers", c->layers);
+    set_int(w, "hidden_size", c->hidden);
+    set_int(w, "intermediate_size", c->ffn);
+    set_int(w, "vocab_size", c->vocab);
+    set_int(w, "num_attention_heads", c->heads);
+    set_int(w, "num_key_value_heads", c->kv_heads);
+    set_int(w, "head_dim", c->head_dim);
+    set_int(w, "max_position_embeddings", c->context);
 }
 
 char *config_write(const struct config *c)
 {
-    json_t *o = json_object();
-    json_object_set_new(o, "architectures", json_pack("[s]", class_name(c)));
-    json_object_set_new(o, "model_type", json_string(c->arch));
-    set_int(o, "num_hidden_layers", c->layers);
-    set_int(o, "hidden_size", c->hidden);
-    set_int(o, "intermediate_size", c->ffn);
-    set_int(o, "vocab_size", c->vocab);
-    set_int(o, "num_attention_heads", c->heads);
-    set_int(o, "num_key_value_heads", c->kv_heads);
-    set_int(o, "head_dim", c->head_dim);
-    set_int(o, "max_position_embeddings", c->context);
-    json_object_set_new(o, "hidden_act", json_string(config_act_name(c->act)));
-    set_float(o, "rms_norm_eps", c->rms_eps);
-    json_object_set_new(o, "rope_theta", json_real(c->rope.theta));
-    json_object_set_new(o, "rope_scaling", scaling(&c->rope));
+    struct out w = {json_object(), 0};
+    set(&w, "architectures", json_pack("[s]", class_name(c)));
+    set(&w, "model_type", json_string(c->arch));
+    set_sizes(&w, c);
+    set(&w, "hidden_act", json_string(config_act_name(c->act)));
+    set_float(&w, "rms_norm_eps", c->rms_eps);
+    set(&w, "rope_theta", json_real(c->rope.theta));
+    set_scaling(&w, &c->rope);
     if (strcmp(c->arch, "mistral") != 0 && strcmp(c->arch, "qwen2") != 0)
-        json_object_set_new(o, "attention_bias", json_boolean(c->qkv_bias));
-    if (!strcmp(c->arch, "llama")) json_object_set_new(o, "mlp_bias", json_boolean(c->mlp_bias));
-    json_object_set_new(o, "tie_word_embeddings", json_boolean(c->tied));
-    set_window(o, c);
-    set_tokens(o, c);
-    json_t *own = json_pack("{s:i, s:b, s:b}", "version", 1, "rope_interleaved",
-                            c->rope_interleaved, "o_bias", c->o_bias);
-    json_object_set_new(o, "edgekern", own);
-    return text_of(o);
+        set(&w, "attention_bias", json_boolean(c->qkv_bias));
+    if (!strcmp(c->arch, "llama")) set(&w, "mlp_bias", json_boolean(c->mlp_bias));
+    set(&w, "tie_word_embeddings", json_boolean(c->tied));
+    set_window(&w, c);
+    set_tokens(&w, c);
+    set(&w, "edgekern",
+        json_pack("{s:i, s:b, s:b}", "version", 1, "rope_interleaved", c->rope_interleaved,
+                  "o_bias", c->o_bias));
+    return text_of(&w);
 }
 
 char *config_write_generation(const struct config *c)
 {
-    json_t *o = json_object();
-    set_tokens(o, c);
+    struct out w = {json_object(), 0};
+    set_tokens(&w, c);
     if (c->temperature > 0) {
-        json_object_set_new(o, "do_sample", json_true());
-        set_float(o, "temperature", c->temperature);
+        set(&w, "do_sample", json_true());
+        set_float(&w, "temperature", c->temperature);
     }
-    if (c->top_p > 0) set_float(o, "top_p", c->top_p);
-    if (c->repetition_penalty > 0) set_float(o, "repetition_penalty", c->repetition_penalty);
-    if (c->top_k) set_int(o, "top_k", c->top_k);
-    return text_of(o);
+    if (c->top_p > 0) set_float(&w, "top_p", c->top_p);
+    if (c->repetition_penalty > 0) set_float(&w, "repetition_penalty", c->repetition_penalty);
+    if (c->top_k) set_int(&w, "top_k", c->top_k);
+    return text_of(&w);
 }

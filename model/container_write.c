@@ -88,8 +88,8 @@ static json_t *metadata_entry(const struct container_tensor *t)
 static char *header_text(const struct container *c)
 {
     json_t *root = json_object(), *metadata = json_object();
-    json_object_set_new(metadata, CONTAINER_KEY, json_string(CONTAINER_VERSION));
-    int bad = json_object_set_new(root, "__metadata__", metadata);
+    int     bad = json_object_set_new(metadata, CONTAINER_KEY, json_string(CONTAINER_VERSION));
+    bad |= json_object_set_new(root, "__metadata__", metadata);
     for (size_t i = 0; i < c->count; i++) {
         const struct container_tensor *t = &c->tensors[i];
         bad |= json_object_set_new(metadata, t->name, metadata_entry(t));

@@ -172,7 +172,10 @@ void ggml_decode(enum tensor_type type, const unsigned char *data, size_t k, flo
         for (size_t c = 0; c < k; c++) out[c] = half_at(data + 2 * c);
         break;
     case TENSOR_BF16:
-        for (size_t c = 0; c < k; c++) out[c] = ek_f32_from_bf16(half_bits(data + 2 * c));
+        for (size_t c = 0; c < k; c++) { /* the upper half of an f32 */
+            const uint32_t bits = (uint32_t)half_bits(data + 2 * c) << 16;
+            memcpy(&out[c], &bits, sizeof bits);
+        }
         break;
     case TENSOR_Q8_0:
     case TENSOR_Q4_0:
