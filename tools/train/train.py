@@ -290,6 +290,7 @@ def write_model(model: Llama, tokenizer: Tokenizer, out: Path) -> None:
         "clean_up_tokenization_spaces": False,
     })
     safetensors.torch.save_file(model.tensors(), out / "model.safetensors", {"format": "pt"})
+    (out / "model.safetensors").chmod(0o644)  # the library makes it ours alone
 
 
 def main() -> None:
