@@ -142,7 +142,7 @@ struct tokenizer {
     size_t        slot_count, slots_used; /* a power of two */
     struct merge *merges;
     size_t        merge_count, merges_used;
-    int32_t       next_merged; /* where the next merge's token is to be expected */
+    int32_t       next_merged;  /* where the next merge's token is to be expected */
     int32_t       byte_id[256]; /* of a byte's letter, or of <0xNN>; -1: none */
     int32_t       ascii_id[128];
     /* model */
