@@ -95,9 +95,11 @@ static void put_samples(const struct kl_header *h, const float *logits, double l
         if (in_top(last, logits[i], i)) continue;
         const double p = exp((double)logits[i] - lse);
         if (p > 0) id = i;
-        for (sum += p; taken < h->samples && sum > at; taken++, at += step) {
+        sum += p;
+        while (taken < h->samples && sum > at) {
             put_u32(record, ids + 4 * taken, (uint32_t)id);
             put_f32(record, lps + 4 * taken, (double)logits[id] - lse);
+            taken++, at += step;
         }
     }
     for (; taken < h->samples; taken++) { /* rounding left the last steps beyond the sum */
@@ -150,33 +152,33 @@ static void header_bytes(const struct kl_header *h, unsigned char *out)
     memcpy(out + sizeof magic + sizeof words, h->name, sizeof h->name);
 }
 
-ek_status kl_create(struct kl_writer **out, const char *path, const struct kl_header *h,
+ek_status kl_create(struct kl_writer **w, const char *path, const struct kl_header *h,
                     struct error *e)
 {
     unsigned char header[HEADER_BYTES];
     if (!kl_record_bytes(h)) return fail(e, EK_E_ARG, "%s: nothing to be kept", path);
-    struct kl_writer *w = calloc(1, sizeof *w);
-    if (!w) return fail(e, EK_E_NOMEM, "%s: out of memory", path);
-    w->h         = *h;
-    const int n  = snprintf(w->temporary, sizeof w->temporary, "%s.XXXXXX", path);
+    struct kl_writer *made = calloc(1, sizeof *made);
+    if (!made) return fail(e, EK_E_NOMEM, "%s: out of memory", path);
+    made->h      = *h;
+    const int n  = snprintf(made->temporary, sizeof made->temporary, "%s.XXXXXX", path);
     int       fd = -1;
-    snprintf(w->path, sizeof w->path, "%s", path);
-    if (n > 0 && (size_t)n < sizeof w->temporary) fd = mkstemp(w->temporary);
-    if (fd >= 0) w->file = fdopen(fd, "wb");
-    if (!w->file) {
+    snprintf(made->path, sizeof made->path, "%s", path);
+    if (n > 0 && (size_t)n < sizeof made->temporary) fd = mkstemp(made->temporary);
+    if (fd >= 0) made->file = fdopen(fd, "wb");
+    if (!made->file) {
         fail(e, EK_E_IO, "%s: %s", path,
-             fd < 0 && n >= (int)sizeof w->temporary ? "name too long" : strerror(errno));
-        if (fd >= 0) close(fd), unlink(w->temporary);
-        free(w);
+             fd < 0 && n >= (int)sizeof made->temporary ? "name too long" : strerror(errno));
+        if (fd >= 0) close(fd), unlink(made->temporary);
+        free(made);
         return EK_E_IO;
     }
     header_bytes(h, header);
-    if (fwrite(header, sizeof header, 1, w->file) != 1) {
+    if (fwrite(header, sizeof header, 1, made->file) != 1) {
         fail(e, EK_E_IO, "%s: %s", path, strerror(errno));
-        kl_finish(w, 0, NULL);
+        kl_finish(made, 0, NULL);
         return EK_E_IO;
     }
-    *out = w;
+    *w = made;
     return EK_OK;
 }
 
@@ -264,18 +266,18 @@ static ek_status check_ids(const struct kl_base *b, struct error *e)
     return EK_OK;
 }
 
-ek_status kl_open(struct kl_base **out, const char *path, struct error *e)
+ek_status kl_open(struct kl_base **b, const char *path, struct error *e)
 {
-    struct kl_base *b = calloc(1, sizeof *b);
-    if (!b) return fail(e, EK_E_NOMEM, "%s: out of memory", path);
-    snprintf(b->path, sizeof b->path, "%s", path);
-    ek_status s = file_map(&b->file, path, e);
-    if (!s) s = read_header(b, e);
-    if (!s) s = check_ids(b, e);
+    struct kl_base *made = calloc(1, sizeof *made);
+    if (!made) return fail(e, EK_E_NOMEM, "%s: out of memory", path);
+    snprintf(made->path, sizeof made->path, "%s", path);
+    ek_status s = file_map(&made->file, path, e);
+    if (!s) s = read_header(made, e);
+    if (!s) s = check_ids(made, e);
     if (s)
-        kl_close(b);
+        kl_close(made);
     else
-        *out = b;
+        *b = made;
     return s;
 }
 

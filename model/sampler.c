@@ -47,7 +47,7 @@ static double uniform(uint64_t s[4])
 
 /* ---- opening ---- */
 
-ek_status sampler_open(struct sampler **out, const struct sampler_options *o, size_t vocab,
+ek_status sampler_open(struct sampler **s, const struct sampler_options *o, size_t vocab,
                        struct error *e)
 {
     if (vocab == 0 || vocab > INT32_MAX) return fail(e, EK_E_ARG, "sampler: %zu tokens", vocab);
@@ -58,21 +58,21 @@ ek_status sampler_open(struct sampler **out, const struct sampler_options *o, si
         !(o->repetition_penalty > 0 && o->repetition_penalty < INFINITY))
         return fail(e, EK_E_ARG, "sampler: min-p %g, repetition penalty %g", (double)o->min_p,
                     (double)o->repetition_penalty);
-    struct sampler *s = calloc(1, sizeof *s);
-    if (!s) return fail(e, EK_E_NOMEM, "sampler: out of memory");
-    s->o     = *o;
-    s->vocab = vocab;
-    if (!s->o.penalty_window) s->o.penalty_window = WINDOW_DEFAULT;
-    s->logits     = calloc(vocab, sizeof *s->logits);
-    s->candidates = calloc(vocab, sizeof *s->candidates);
-    s->last       = calloc(s->o.penalty_window, sizeof *s->last);
-    if (!s->logits || !s->candidates || !s->last) {
-        sampler_close(s);
+    struct sampler *made = calloc(1, sizeof *made);
+    if (!made) return fail(e, EK_E_NOMEM, "sampler: out of memory");
+    made->o     = *o;
+    made->vocab = vocab;
+    if (!made->o.penalty_window) made->o.penalty_window = WINDOW_DEFAULT;
+    made->logits     = calloc(vocab, sizeof *made->logits);
+    made->candidates = calloc(vocab, sizeof *made->candidates);
+    made->last       = calloc(made->o.penalty_window, sizeof *made->last);
+    if (!made->logits || !made->candidates || !made->last) {
+        sampler_close(made);
         return fail(e, EK_E_NOMEM, "sampler: out of memory");
     }
     uint64_t seed = o->seed;
-    for (int i = 0; i < 4; i++) s->rng[i] = splitmix64(&seed);
-    *out = s;
+    for (int i = 0; i < 4; i++) made->rng[i] = splitmix64(&seed);
+    *s = made;
     return EK_OK;
 }
 

@@ -130,7 +130,7 @@ static int env_name(const struct arg_command *c, const struct arg *a, char *out,
     if (!name || prefix + length >= size) return 0;
     memcpy(out, c->env, prefix);
     for (size_t i = 0; i < length; i++)
-        out[prefix + i] = name[i] == '-' ? '_' : (char)toupper((unsigned char)name[i]);
+        out[prefix + i] = (char)(name[i] == '-' ? '_' : toupper((unsigned char)name[i]));
     out[prefix + length] = '\0';
     return 1;
 }

@@ -251,7 +251,7 @@ int cmd_run(int argc, char **argv)
     struct error    e;
     struct text     prompt = {NULL, 0, 0};
     int32_t        *ids    = NULL;
-    size_t          count;
+    size_t          count  = 0;
     if (status != ARGS_GO) return status;
     status                    = runner_open_model(&r, "ek run", &a.session);
     const struct tokenizer *t = status ? NULL : model_tokenizer(r.model, &e);

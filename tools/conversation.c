@@ -15,8 +15,11 @@ void conversation_start(struct conversation *c, enum chat_template t, const char
 
 void conversation_drop(struct conversation *c)
 {
-    for (size_t i = 0; i < c->count; i++)
-        if (!strcmp(c->messages[i].role, "user")) free((char *)(size_t)c->messages[i].text);
+    for (size_t i = 0; i < c->count; i++) {
+        char *copy; /* conversation_said made it */
+        memcpy(&copy, &c->messages[i].text, sizeof copy);
+        if (!strcmp(c->messages[i].role, "user")) free(copy);
+    }
     free(c->messages);
     conversation_start(c, c->template, c->system);
 }

@@ -5,7 +5,6 @@
 #include "tools/progress.h"
 
 #include <errno.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +14,7 @@
 /* ---- options ---- */
 
 const struct sampling_args sampling_unset = {
-    .temperature = NAN, .top_p = NAN, .min_p = NAN, .penalty = NAN, .top_k = SIZE_MAX};
+    .temperature = -1, .top_p = -1, .min_p = -1, .penalty = -1, .top_k = SIZE_MAX};
 
 int sampling_parse_seed(void *to, const char *text)
 {
@@ -34,7 +33,7 @@ int sampling_parse_seed(void *to, const char *text)
 /* What was given, else the model's own, else the habit. */
 static float decide(double given, float own, double habit)
 {
-    return (float)(!isnan(given) ? given : own > 0 ? (double)own : habit);
+    return (float)(given >= 0 ? given : own > 0 ? (double)own : habit);
 }
 
 struct sampler_options sampling_options(const struct sampling_args *a, const struct config *c)

@@ -9,7 +9,7 @@
 
 /* ---- options ---- */
 
-/* As given; what was not given (NAN, SIZE_MAX) comes from generation_config or from llama.cpp's
+/* As given; what was not given (-1, SIZE_MAX) comes from generation_config or from llama.cpp's
  * habits. */
 struct sampling_args {
     double   temperature, top_p, min_p, penalty;

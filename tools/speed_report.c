@@ -146,13 +146,13 @@ static void print_quoted(const char *text)
     putchar('"');
 }
 
-int speed_print_csv(const json_t *result, int head)
+int speed_print_csv(json_t *result, int head)
 {
     for (int line = !head; line < 2; line++) {
         const char *key;
         json_t     *value;
         int         count = 0;
-        json_object_foreach((json_t *)(uintptr_t)result, key, value)
+        json_object_foreach(result, key, value)
         {
             if (json_is_array(value)) continue;
             if (count++) putchar(',');

@@ -54,5 +54,5 @@ void speed_print_md_head(const struct speed_columns *c);
 void speed_print_md(const struct speed_columns *c, const struct speed_result *r,
                     const struct speed_model *m);
 /* head: print the names of the columns first. */
-int speed_print_csv(const json_t *result, int head);
+int speed_print_csv(json_t *result, int head);
 #endif
