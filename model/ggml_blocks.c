@@ -10,17 +10,11 @@ static const struct {
     unsigned char columns_log2;
     unsigned char bytes;
 } types[] = {
-    [TENSOR_F32]     = {"F32", 0, 0, 4},
-    [TENSOR_F16]     = {"F16", 1, 0, 2},
-    [TENSOR_BF16]    = {"BF16", 30, 0, 2},
-    [TENSOR_Q8_0]    = {"Q8_0", 8, 5, 34},
-    [TENSOR_Q4_0]    = {"Q4_0", 2, 5, 18},
-    [TENSOR_Q4_1]    = {"Q4_1", 3, 5, 20},
-    [TENSOR_Q5_0]    = {"Q5_0", 6, 5, 22},
-    [TENSOR_Q4_K]    = {"Q4_K", 12, 8, 144},
-    [TENSOR_Q5_K]    = {"Q5_K", 13, 8, 176},
-    [TENSOR_Q6_K]    = {"Q6_K", 14, 8, 210},
-    [TENSOR_Q8_FLAT] = {"Q8 (llama2.c)", UINT32_MAX, 0, 1},
+    [TENSOR_F32] = {"F32", 0, 0, 4},      [TENSOR_F16] = {"F16", 1, 0, 2},
+    [TENSOR_BF16] = {"BF16", 30, 0, 2},   [TENSOR_Q8_0] = {"Q8_0", 8, 5, 34},
+    [TENSOR_Q4_0] = {"Q4_0", 2, 5, 18},   [TENSOR_Q4_1] = {"Q4_1", 3, 5, 20},
+    [TENSOR_Q5_0] = {"Q5_0", 6, 5, 22},   [TENSOR_Q4_K] = {"Q4_K", 12, 8, 144},
+    [TENSOR_Q5_K] = {"Q5_K", 13, 8, 176}, [TENSOR_Q6_K] = {"Q6_K", 14, 8, 210},
 };
 enum { TYPES = sizeof types / sizeof *types };
 

@@ -23,7 +23,6 @@ enum tensor_type {
     TENSOR_Q4_K,
     TENSOR_Q5_K,
     TENSOR_Q6_K,
-    TENSOR_Q8_FLAT, /* llama2.c version 2: int8 [n][k], then an f32 per group of the flat array */
     TENSOR_PACKED,
     TENSOR_TYPES
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* model/source_llama2c.c - llama2.c's files. Legacy: seven numbers, then f32 weights. Version 2: a
- * header of 256 bytes, f32 norms, then matrices of int8 codes, each with its f32 scales behind it.
+ * header of 256 bytes, f32 norms, then matrices of int8 codes, each with its f32 scales behind it;
+ * they become floats at once, as groups that run on from row to row have no format of ours.
  * Source: karpathy/llama2.c, export.py "legacy_export" and "version2_export". */
 #include "model/names.h"
 #include "model/source_inner.h"
@@ -23,6 +24,18 @@ struct walk {
     struct error        *e;
 };
 
+/* n codes, then a scale per group. */
+static float *decode(struct walk *w, size_t n)
+{
+    float *out = source_alloc(w->s, n * sizeof *out);
+    for (size_t i = 0; out && i < n; i++) {
+        float scale;
+        memcpy(&scale, w->at + n + i / w->group * sizeof scale, sizeof scale);
+        out[i] = scale * (float)(int8_t)w->at[i];
+    }
+    return out;
+}
+
 /* A block of the file: for each of count layers a matrix of n x k. */
 static ek_status take(struct walk *w, const char *format, size_t count, size_t n, size_t k)
 {
@@ -43,13 +56,15 @@ static ek_status take(struct walk *w, const char *format, size_t count, size_t n
             snprintf(name, sizeof name, "model.layers.%zu.%s.weight", l, format);
         else
             snprintf(name, sizeof name, "%s.weight", format);
+        const void *data = quantized ? (const void *)decode(w, n * k) : w->at;
+        if (!data) return fail(w->e, EK_E_NOMEM, "%s: out of memory", w->s->path);
         const struct tensor t   = {.name  = name,
-                                   .type  = quantized ? TENSOR_Q8_FLAT : TENSOR_F32,
+                                   .type  = TENSOR_F32,
                                    .fmt   = EK_FMT_f32,
                                    .n     = n,
                                    .k     = k,
-                                   .data  = w->at,
-                                   .bytes = bytes,
+                                   .data  = data,
+                                   .bytes = n * k * sizeof(float),
                                    .file  = w->s->path};
         const ek_status     bad = source_add(w->s, &t, w->e);
         if (bad) return bad;

@@ -41,7 +41,6 @@ enum ek_fmt tensor_format(const struct tensor *t, int *exact)
     case TENSOR_Q5_0:
     case TENSOR_Q5_K:
     case TENSOR_Q6_K:
-    case TENSOR_Q8_FLAT:
     case TENSOR_TYPES: break;
     }
     *exact = 0;
@@ -62,18 +61,6 @@ static ek_status out_of_memory(const struct tensor *t, struct error *e)
     return fail(e, EK_E_NOMEM, "%s: tensor %s: out of memory", t->file, t->name);
 }
 
-/* Its groups run on from one row to the next. */
-static void decode_flat(const struct tensor *t, size_t row0, size_t row1, float *out)
-{
-    const size_t         n = t->n * t->k, group = n / ((t->bytes - n) / sizeof(float));
-    const unsigned char *codes = t->data;
-    for (size_t i = row0 * t->k; i < row1 * t->k; i++) {
-        float scale;
-        memcpy(&scale, codes + n + i / group * sizeof scale, sizeof scale);
-        out[i - row0 * t->k] = scale * (float)(int8_t)codes[i];
-    }
-}
-
 ek_status tensor_floats(const struct tensor *t, size_t row0, size_t row1, float *out,
                         struct error *e)
 {
@@ -83,10 +70,6 @@ ek_status tensor_floats(const struct tensor *t, size_t row0, size_t row1, float 
         const struct ek_weights w = weights_of(t);
         const ek_status         s = ek_weights_dequantize(&w, row0, row1, out);
         return s ? fail(e, s, "%s: tensor %s: %s", t->file, t->name, ek_status_text(s)) : EK_OK;
-    }
-    if (t->type == TENSOR_Q8_FLAT) {
-        decode_flat(t, row0, row1, out);
-        return EK_OK;
     }
     const size_t row = t->k / ggml_block_columns(t->type) * ggml_block_bytes(t->type);
     for (size_t r = row0; r < row1; r++)
@@ -239,7 +222,7 @@ ek_status tensor_pack_all(const struct tensor *t, enum ek_fmt fmt, const ek_pool
 
 int tensor_packs(const struct tensor *t, enum ek_fmt fmt)
 {
-    const int blocks = t->type >= TENSOR_Q8_0 && t->type <= TENSOR_Q8_FLAT;
+    const int blocks = t->type >= TENSOR_Q8_0 && t->type <= TENSOR_Q6_K;
     return blocks || tensor_format(t, NULL) != fmt;
 }
 

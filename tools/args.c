@@ -74,7 +74,7 @@ static int take(const struct arg *a, const char *text)
     case ARG_SIZE: return take_size(a, text);
     case ARG_U64: return take_u64(a, text);
     case ARG_REAL: return take_real(a, text);
-    case ARG_TEXT: *(const char **)a->to = text; return *text ? 0 : -1;
+    case ARG_TEXT: *(const char **)a->to = text; return 0;
     case ARG_CHOICE: return take_choice(a, text);
     case ARG_PARSE: return a->parse(a->to, text);
     }
