@@ -101,6 +101,7 @@ static ek_status read_json(struct tokenizer *t, const char *dir, struct file *f,
     if (s) return s;
     t->json = *f; /* kept for writing; its pages are not */
     *f      = (struct file){NULL, 0};
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): madvise takes no const */
     madvise((void *)(uintptr_t)t->json.data, t->json.bytes, MADV_DONTNEED);
     return EK_OK;
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define BROKEN "\xEF\xBF\xBD" /* U+FFFD */
+static const char broken[3] = {'\xEF', '\xBF', '\xBD'}; /* U+FFFD */
 
 /* Could more bytes make a character of the n < 4 at p? */
 static int may_continue(const char *p, size_t n)
@@ -37,7 +37,7 @@ static size_t emit(struct detokenizer *d, const char *text, size_t bytes, char *
             used += d->held_bytes;
             d->held_bytes = 0;
         } else if (d->held_bytes > 3 || !may_continue(d->held, d->held_bytes)) {
-            memcpy(out + used, BROKEN, 3);
+            memcpy(out + used, broken, sizeof broken);
             used += 3;
             if (d->held_bytes > 1) i--; /* this byte may begin the next */
             d->held_bytes = 0;
@@ -79,7 +79,9 @@ static size_t plain(const struct tokenizer *t, const struct token *k, char *out)
     size_t used = 0;
     for (size_t i = 0; i < k->bytes;) {
         const int space = t->decode_space && k->bytes - i >= 3 && !memcmp(text + i, LOW_LINE, 3);
-        out[used++]     = space ? ' ' : text[i];
+        out[used]       = ' ';
+        if (!space) out[used] = text[i];
+        used++;
         i += space ? 3 : 1;
     }
     return used;
@@ -103,6 +105,6 @@ size_t detokenize_end(struct detokenizer *d, char *out)
 {
     if (!d->held_bytes) return 0;
     d->held_bytes = 0;
-    memcpy(out, BROKEN, 3);
+    memcpy(out, broken, sizeof broken);
     return 3;
 }

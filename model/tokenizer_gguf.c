@@ -33,6 +33,7 @@ static ek_status read_tokens(struct tokenizer *t, const struct gguf_value *token
     const unsigned char *at = tokens->data;
     if (types && types->count != tokens->count)
         return fail(e, EK_E_FORMAT, "%s: " KEY "token_type: not as many as tokens", t->path);
+    if (vocab_reserve(t, tokens->count)) return fail(e, EK_E_NOMEM, "%s: out of memory", t->path);
     for (uint64_t i = 0; i < tokens->count; i++) {
         const struct gguf_string text    = gguf_next_string(&at);
         const int32_t            type    = type_at(types, i);
@@ -100,14 +101,13 @@ static ek_status setup_sentencepiece(struct tokenizer *t, const struct gguf *g, 
     const struct gguf_value *scores;
     uint64_t                 prefix = 1, trim = 0;
     ek_status                s = array_of(t, g, KEY "scores", GGUF_F32, GGUF_F32, &scores, e);
-    if (!s && (!scores || scores->count != t->size))
-        s = fail(e, EK_E_FORMAT, "%s: " KEY "scores: not as many as tokens", t->path);
-    float *copy = s ? NULL : malloc((t->size + 1) * sizeof *copy);
-    if (!s && !copy) s = fail(e, EK_E_NOMEM, "%s: out of memory", t->path);
-    if (!s) {
-        memcpy(copy, scores->data, t->size * sizeof *copy);
-        s = merges_from_scores(t, copy, e);
-    }
+    if (s) return s;
+    if (!scores || scores->count != t->size)
+        return fail(e, EK_E_FORMAT, "%s: " KEY "scores: not as many as tokens", t->path);
+    float *copy = malloc((t->size + 1) * sizeof *copy); /* in the file they may lie unaligned */
+    if (!copy) return fail(e, EK_E_NOMEM, "%s: out of memory", t->path);
+    memcpy(copy, scores->data, t->size * sizeof *copy);
+    s = merges_from_scores(t, copy, e);
     free(copy);
     gguf_uint(g, KEY "add_space_prefix", &prefix);
     gguf_uint(g, KEY "remove_extra_whitespaces", &trim);

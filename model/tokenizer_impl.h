@@ -132,6 +132,10 @@ struct added_set {
     struct buffer     text; /* what normalized keys point into */
 };
 
+/** No token has anything but U+2581 before a U+2581 (Llama 2), or behind one: no merge joins what
+ * lies on the two sides. */
+enum cut { CUT_NOWHERE, CUT_BEFORE_SPACE, CUT_BEHIND_SPACE };
+
 struct tokenizer {
     char *path;
     /* vocabulary */
@@ -146,9 +150,10 @@ struct tokenizer {
     int32_t       byte_id[256]; /* of a byte's letter, or of <0xNN>; -1: none */
     int32_t       ascii_id[128];
     /* model */
-    int     byte_level; /* words are spelled in GPT-2's letters */
-    int     byte_fallback, fuse_unk, ignore_merges;
-    int32_t unk;
+    int      byte_level; /* words are spelled in GPT-2's letters */
+    int      byte_fallback, fuse_unk, ignore_merges;
+    enum cut cut; /* where a text can be cut before BPE without changing its result */
+    int32_t  unk;
     /* pipeline */
     struct norm     *norms;
     size_t           norm_count;
@@ -176,6 +181,8 @@ struct tokenizer {
 /** Adds an id; EK_E_FORMAT when it is taken, out of range or the text is unfit. */
 ek_status vocab_add(struct tokenizer *t, int64_t id, const char *text, size_t bytes, unsigned flags,
                     struct error *e);
+/** Room for n texts at once, so that few are moved; -1 when memory runs out. */
+int vocab_reserve(struct tokenizer *t, size_t n);
 /** Makes the text findable; 0 when another id has it already, -1 when memory runs out. */
 int     vocab_index(struct tokenizer *t, int32_t id);
 int32_t vocab_find(const struct tokenizer *t, const char *text, size_t bytes);

@@ -48,8 +48,10 @@ static int read_entry(struct tokenizer *t, struct scan *s)
 
 static ek_status read_vocab(struct tokenizer *t, const struct span *v, struct error *e)
 {
-    struct scan s    = scan_of(t, v, e);
-    int         more = scan_expect(&s, '{') && !scan_accept(&s, '}');
+    enum { ENTRY = 18 }; /* bytes of one in published vocabularies, hardly ever fewer */
+    struct scan s = scan_of(t, v, e);
+    if (vocab_reserve(t, v->bytes / ENTRY)) return no_memory(t, e);
+    int more = scan_expect(&s, '{') && !scan_accept(&s, '}');
     while (more) {
         if (!read_entry(t, &s)) break;
         if (scan_accept(&s, ',')) continue;

@@ -75,10 +75,39 @@ static ek_status cut_run(struct joiner *j, size_t base, size_t bytes)
     return s ? s : put(j, base + at, base + bytes, 0);
 }
 
+/* Bytes until the next place where t->cut allows a cut. */
+static size_t until_cut(enum cut cut, const char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes;) {
+        const char *hit = memmem(text + i, bytes - i, LOW_LINE, 3);
+        if (!hit) break;
+        const size_t at  = (size_t)(hit - text);
+        size_t       end = at + 3; /* of the run of them */
+        while (bytes - end >= 3 && !memcmp(text + end, LOW_LINE, 3)) end += 3;
+        if (cut == CUT_BEHIND_SPACE && end < bytes) return end;
+        if (cut == CUT_BEFORE_SPACE && at) return at;
+        i = end;
+    }
+    return bytes;
+}
+
+/* A text that no pre-tokenizer cuts is one word; short ones stay in the caches. */
+static ek_status encode_word(struct encoder *x, const char *text, size_t bytes)
+{
+    ek_status s = EK_OK;
+    if (x->t->cut == CUT_NOWHERE) return bpe_word(x, text, bytes);
+    while (!s && bytes) {
+        const size_t n = until_cut(x->t->cut, text, bytes);
+        s              = bpe_word(x, text, n);
+        text += n, bytes -= n;
+    }
+    return s;
+}
+
 ek_status split_text(struct encoder *x, size_t step, const char *text, size_t bytes)
 {
     if (!bytes) return EK_OK;
-    if (step == x->t->split_count) return bpe_word(x, text, bytes);
+    if (step == x->t->split_count) return encode_word(x, text, bytes);
     if (!x->matcher && !(x->matcher = matcher_open()))
         return fail(x->e, EK_E_NOMEM, "%s: out of memory", x->t->path);
     struct joiner j = {x, &x->t->splits[step], text, step, 0, 0, 0};

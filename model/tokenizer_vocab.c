@@ -73,9 +73,8 @@ static struct slot *slot_of(const struct tokenizer *t, const char *text, size_t 
     }
 }
 
-static int grow_slots(struct tokenizer *t)
+static int grow_slots(struct tokenizer *t, size_t count)
 {
-    const size_t count = t->slot_count ? t->slot_count * 2 : 1024;
     struct slot *slots = calloc(count, sizeof *slots);
     if (!slots) return -1;
     for (size_t i = 0; i < t->slot_count; i++) {
@@ -89,9 +88,18 @@ static int grow_slots(struct tokenizer *t)
     return 0;
 }
 
+int vocab_reserve(struct tokenizer *t, size_t n)
+{
+    size_t count = 1024;
+    while (count / 2 < n && count <= ID_MAX) count *= 2;
+    return count > t->slot_count ? grow_slots(t, count) : 0;
+}
+
 int vocab_index(struct tokenizer *t, int32_t id)
 {
-    if (t->slots_used >= t->slot_count / 2 && grow_slots(t)) return -1;
+    if (t->slots_used >= t->slot_count / 2 &&
+        grow_slots(t, t->slot_count ? t->slot_count * 2 : 1024))
+        return -1;
     const struct token *k    = &t->tokens[id];
     const char         *text = t->text.data + k->at;
     const uint32_t      hash = hash_of(text, k->bytes);
@@ -280,6 +288,31 @@ static size_t rendered(const struct tokenizer *t, const struct token *k)
     return sum;
 }
 
+/* Does text have a U+2581 behind something else, and something else behind a U+2581? */
+static void space_neighbours(const char *text, size_t bytes, int *before, int *behind)
+{
+    int last = -1; /* was it a U+2581? */
+    for (size_t i = 0, length; i < bytes; i += length) {
+        length          = utf8_length(text + i, bytes - i);
+        const int space = length == 3 && !memcmp(text + i, LOW_LINE, 3);
+        if (last == 0 && space) *before = 1;
+        if (last == 1 && !space) *behind = 1;
+        last = space;
+    }
+}
+
+static enum cut find_cut(const struct tokenizer *t)
+{
+    int before = 0, behind = 0;
+    if (t->byte_level || t->ignore_merges || vocab_find(t, LOW_LINE, 3) < 0) return CUT_NOWHERE;
+    for (size_t i = 0; i < t->size; i++) {
+        const struct token *k = &t->tokens[i];
+        if (k->flags & TOKEN_SET && !(k->flags & TOKEN_ADDED))
+            space_neighbours(t->text.data + k->at, k->bytes, &before, &behind);
+    }
+    return !before ? CUT_BEFORE_SPACE : !behind ? CUT_BEHIND_SPACE : CUT_NOWHERE;
+}
+
 ek_status vocab_finish(struct tokenizer *t, struct error *e)
 {
     enum { BROKEN = 6 }; /* what was held before and is after, each as U+FFFD */
@@ -299,5 +332,6 @@ ek_status vocab_finish(struct tokenizer *t, struct error *e)
         const int32_t id   = vocab_find(t, &text, 1);
         t->ascii_id[c]     = id;
     }
+    t->cut = find_cut(t);
     return EK_OK;
 }

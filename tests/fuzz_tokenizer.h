@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void require(int held)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+static inline void require(int held)
 {
     if (!held) abort();
 }

@@ -40,7 +40,7 @@ static int usage_error(const char *what, const char *why)
 /* EXIT_OK, EXIT_USAGE, or -1 after --help. */
 static int parse(int argc, char **argv, struct options *o)
 {
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc && argv[i]; i++) {
         const char  *a    = argv[i];
         const char  *next = i + 1 < argc ? argv[i + 1] : NULL;
         const char **with = !strcmp(a, "-m")        ? &o->model
