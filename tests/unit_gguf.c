@@ -3,6 +3,7 @@
 #include "model/gguf.h"
 
 #include "model/ggml_blocks.h"
+#include "model/names.h"
 #include "tests/fixtures/ggml_blocks.h"
 #include "tests/model_files.h"
 
@@ -157,7 +158,58 @@ Test(gguf, repacking_loses_nothing)
     }
 }
 
+/* A scale that is no number is named, whether packed without loss or rounded. */
+static void expect_refused_scale(enum tensor_type type, size_t at, uint16_t bits)
+{
+    unsigned char block[256];
+    void         *out = aligned_alloc(64, 8192);
+    int           exact;
+    struct error  e = {""};
+    struct tensor t = {.name = "w", .file = "f", .type = type, .n = 1, .data = block};
+    t.k = ggml_block_columns(type), t.bytes = ggml_block_bytes(type);
+    memset(block, 1, sizeof block);
+    cr_expect_eq(tensor_pack(&t, tensor_format(&t, &exact), 0, 1, out, &e), EK_OK);
+    memcpy(block + at, &bits, sizeof bits);
+    cr_expect_eq(tensor_pack(&t, tensor_format(&t, &exact), 0, 1, out, &e), EK_E_FORMAT);
+    cr_expect(strstr(e.text, "f: tensor w: rows 0 to 0: not finite"), "%s", e.text);
+    free(out);
+}
+
+Test(gguf, scales_that_are_not_finite)
+{
+    static const uint16_t bad[] = {0x7C00, 0x7E01, 0xFC00};
+    for (size_t i = 0; i < 3; i++) {
+        expect_refused_scale(TENSOR_Q4_0, 0, bad[i]);
+        expect_refused_scale(TENSOR_Q8_0, 0, bad[i]);
+        expect_refused_scale(TENSOR_Q4_1, 2, bad[i]);
+        expect_refused_scale(TENSOR_Q4_K, 2, bad[i]);
+        expect_refused_scale(TENSOR_Q5_0, 0, bad[i]);
+        expect_refused_scale(TENSOR_Q5_K, 2, bad[i]);
+        expect_refused_scale(TENSOR_Q6_K, 208, bad[i]);
+    }
+}
+
 /* ---- models ---- */
+
+Test(gguf, names)
+{
+    static const char *const none[] = {"blk.01.attn_q.weight",
+                                       "blk.-1.attn_q.weight",
+                                       "blk..attn_q.weight",
+                                       "blk.1024.attn_q.weight",
+                                       "blk.1.attn_q.weight.x",
+                                       "blk.1.attn_qkv.weight",
+                                       "token_embd.weightx",
+                                       "",
+                                       "blk.1"};
+    char                     out[TENSOR_NAME_MAX];
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        cr_expect_not(name_from_gguf(none[i], strlen(none[i]), out), "%s", none[i]);
+    cr_assert(name_from_gguf("blk.10.ffn_norm.weight", 22, out));
+    cr_assert_str_eq(out, "model.layers.10.post_attention_layernorm.weight");
+    cr_assert(name_from_gguf("blk.0.attn_output.weightjunk", 24, out));
+    cr_assert_str_eq(out, "model.layers.0.self_attn.o_proj.weight");
+}
 
 static ek_status open_as(struct gguf_file *f, struct source **s, struct error *e)
 {
