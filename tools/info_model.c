@@ -2,6 +2,7 @@
 /* tools/info_model.c - ek info -m: config and tensors of a model, their formats and checksums. */
 #include "tools/info_model.h"
 
+#include "model/model.h"
 #include "model/source.h"
 #include "tools/ek.h"
 
@@ -21,6 +22,13 @@ struct row {
     double               bits;     /* per weight, as stored */
     uint64_t             checksum; /* 0: not known */
     int                  broken;   /* --verify found another checksum */
+};
+
+/* --ctx: what a session takes. */
+struct memory {
+    size_t      context;
+    enum ek_fmt kv;
+    uint64_t    cache, work;
 };
 
 static struct row row_of(const struct tensor *t, int verify)
@@ -88,7 +96,8 @@ static void print_row(const struct row *r)
            r->t->bytes, sum, r->broken ? "  DIFFERS" : "");
 }
 
-static void print_text(const struct source *s, int verify, struct totals *sum)
+static void print_text(const struct source *s, int verify, const struct memory *m,
+                       struct totals *sum)
 {
     print_config(s);
     printf("\n  %-46s %-24s %15s %7s %12s  %s\n", "tensor", "format", "rows x columns", "bits",
@@ -105,6 +114,9 @@ static void print_text(const struct source *s, int verify, struct totals *sum)
         printf("rounded    %zu tensors are of types without a format here: they are rounded to 8 "
                "bit\n",
                sum->rounded);
+    if (m->context)
+        printf("memory     %zu tokens in %s: cache %" PRIu64 " bytes, buffers %" PRIu64 " bytes\n",
+               m->context, ek_fmt_info(m->kv)->name, m->cache, m->work);
     if (verify && s->kind == SOURCE_EK)
         printf("verify     %zu of %zu checksums agree\n", s->count - sum->broken, s->count);
 }
@@ -122,7 +134,8 @@ static json_t *row_json(const struct row *r)
                      r->checksum ? json_string(sum) : json_null(), "broken", r->broken);
 }
 
-static int print_json(const struct source *s, int verify, struct totals *sum)
+static int print_json(const struct source *s, int verify, const struct memory *m,
+                      struct totals *sum)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < s->count; i++) {
@@ -136,6 +149,11 @@ static int print_json(const struct source *s, int verify, struct totals *sum)
         json_pack("{s:s, s:s, s:I, s:o, s:I, s:I, s:o}", "path", s->path, "kind", kinds[s->kind],
                   "file_bytes", (json_int_t)s->bytes, "config", config, "params",
                   (json_int_t)sum->params, "bytes", (json_int_t)sum->bytes, "tensors", list);
+    if (root && m->context)
+        json_object_set_new(root, "memory",
+                            json_pack("{s:I, s:s, s:I, s:I}", "context", (json_int_t)m->context,
+                                      "kv", ek_fmt_info(m->kv)->name, "kv_bytes",
+                                      (json_int_t)m->cache, "work_bytes", (json_int_t)m->work));
     const int bad = !root || json_dumpf(root, stdout, JSON_INDENT(2));
     if (!bad) putchar('\n');
     json_decref(root);
@@ -143,20 +161,38 @@ static int print_json(const struct source *s, int verify, struct totals *sum)
     return bad;
 }
 
-int info_model(const char *path, int verify, int json)
+/* What a session will allocate, as the session itself reckons it. */
+static ek_status predict(const struct info_model_options *o, struct memory *m, struct error *e)
+{
+    struct model *model;
+    ek_status     bad = model_open(&model, o->path, NULL, e);
+    if (bad) return bad;
+    const struct session_options so = {.kv = o->kv, .context = o->context};
+    bad                             = session_bytes(model, &so, &m->cache, &m->work, e);
+    model_close(model);
+    return bad;
+}
+
+int info_model(const struct info_model_options *o)
 {
     struct source *s;
     struct error   e;
-    struct totals  sum = {0};
-    if (source_open(&s, path, &e)) {
+    struct totals  sum    = {0};
+    struct memory  memory = {o->context, o->kv, 0, 0};
+    if (source_open(&s, o->path, &e)) {
         fprintf(stderr, "ek info: %s\n", e.text);
         return EXIT_RUN;
     }
+    if (o->context && predict(o, &memory, &e)) {
+        fprintf(stderr, "ek info: %s\n", e.text);
+        source_close(s);
+        return EXIT_RUN;
+    }
     int bad = 0;
-    if (json)
-        bad = print_json(s, verify, &sum);
+    if (o->json)
+        bad = print_json(s, o->verify, &memory, &sum);
     else
-        print_text(s, verify, &sum);
+        print_text(s, o->verify, &memory, &sum);
     for (size_t i = 0; i < s->count && sum.broken; i++) {
         const struct row r = row_of(&s->tensors[i], 1);
         if (!r.broken) continue;

@@ -3,6 +3,18 @@
 #ifndef EK_TOOLS_INFO_MODEL_H
 #define EK_TOOLS_INFO_MODEL_H
 
-/* Prints config and tensors; verify: reads all and compares checksums. The exit status. */
-int info_model(const char *path, int verify, int json);
+#include "ek/formats.h"
+
+#include <stddef.h>
+
+struct info_model_options {
+    const char *path;
+    int         verify; /* read all and compare checksums                   */
+    int         json;
+    size_t      context; /* tell what a session of so many tokens takes; 0: do not */
+    enum ek_fmt kv;
+};
+
+/* Prints config and tensors. The exit status. */
+int info_model(const struct info_model_options *o);
 #endif
