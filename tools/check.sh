@@ -6,6 +6,8 @@
 #   release   gcc, warnings as errors; all tests; forced ISA levels
 #   package   what is installed: linking, symbols, headers, prefixes (tools/package.sh)
 #   bench     ek bench: rows, JSON, a baseline, and a row that beats its roof
+#   commands  the commands that run models, on model/default (tools/commands.sh)
+#   fuzz      every reader of model files, a few seconds each (tools/fuzz.sh)
 #   clang     clang, warnings as errors; all tests; clang-tidy
 #   sanitize  all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   tsan      threads under ThreadSanitizer
@@ -48,14 +50,14 @@ build() { # preset, options
 
 spdx() {
     local without
-    without=$(git ls-files | grep -Ev '(^LICENSE|\.(json|svg|xml|png)|fixtures/.*|\.gitignore)$' |
+    without=$(git ls-files | grep -Ev '(^LICENSE|\.(json|jsonl|svg|xml|png)|(fixtures|golden|fuzz|default)/.*|\.gitignore)$' |
         xargs grep -L 'SPDX-License-Identifier: Apache-2.0')
     [[ -z $without ]] || { echo "no SPDX line: $without" && return 1; }
 }
 
 tidy() {
     # Headers of kernels are read through the files that include them.
-    git ls-files 'ops/*.c' 'tools/*.c' 'microbench/*.c' 'kernels/scalar/*.c' |
+    git ls-files 'ops/*.c' 'model/*.c' 'tools/*.c' 'microbench/*.c' 'kernels/scalar/*.c' |
         xargs -P "$(nproc)" -n 2 clang-tidy -p build/clang --quiet
 }
 
@@ -116,6 +118,8 @@ if wanted release && run build-release build release -DPython3_EXECUTABLE=/usr/b
 fi
 if wanted package; then run package tools/package.sh build/release; fi
 if wanted bench; then run bench bench; fi
+if wanted commands; then run commands tools/commands.sh; fi
+if wanted fuzz; then run fuzz tools/fuzz.sh 5; fi
 if wanted clang && run build-clang build clang -DCMAKE_EXPORT_COMPILE_COMMANDS=ON; then
     run test-clang ctest --preset clang -j "$(nproc)"
     run clang-tidy tidy
