@@ -161,10 +161,16 @@ def bits_per_byte(nats: float, stream: np.ndarray, text_bytes: int) -> float:
 
 
 class Log:
-    """JSON lines, in a file and on the terminal."""
+    """JSON lines, in a file and on the terminal. Of a log that is resumed, what lies behind the
+    checkpoint is dropped: it is done again."""
 
-    def __init__(self, path: Path, resume: bool):
-        self.file = open(path, "a" if resume else "w", encoding="utf-8")
+    def __init__(self, path: Path, checkpoint: int | None):
+        kept = []
+        if checkpoint is not None and path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if json.loads(line).get("step", 0) <= checkpoint]
+        self.file = open(path, "w", encoding="utf-8")
+        self.file.writelines(line + "\n" for line in kept)
 
     def write(self, **fields) -> None:
         short = {k: round(v, 6) if isinstance(v, float) else v for k, v in fields.items()}
@@ -225,14 +231,13 @@ def save_checkpoint(path: Path, model: Llama, optimizer: torch.optim.AdamW, **st
 
 
 def train(model: Llama, docs: list[np.ndarray], heldout: np.ndarray, heldout_bytes: int,
-          args: argparse.Namespace, log: Log) -> None:
-    """Trains to the end of the steps or minutes; the model ends with the weights that did best on
-    the held-out text."""
+          args: argparse.Namespace, log: Log, state: dict | None) -> None:
+    """Trains, from a checkpoint's state if there is one, to the end of the steps or minutes; the
+    model ends with the weights that did best on the held-out text."""
     dtype = torch.float32 if args.float32 else torch.bfloat16
     optimizer, checkpoint = make_optimizer(model, args), args.out / "checkpoint.pt"
     step, best, best_weights, paced, clock = 0, math.inf, {}, "steps", Clock()
-    if args.resume:
-        state = torch.load(checkpoint, weights_only=True)
+    if state:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
@@ -298,7 +303,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
-    log = Log(args.out / "training.jsonl", args.resume)
+    state = torch.load(args.out / "checkpoint.pt", weights_only=True) if args.resume else None
+    log = Log(args.out / "training.jsonl", state and state["step"])
     training, heldout = documents(args)
     tokenizer_path = args.out / "tokenizer.json"
     if args.resume:
@@ -317,7 +323,7 @@ def main() -> None:
               text_sha256=hashlib.sha256("\0".join(training + heldout).encode()).hexdigest(),
               documents=len(docs), tokens=int(sum(map(len, docs))), heldout_tokens=len(kept),
               heldout_bytes=heldout_bytes)
-    train(model, docs, kept, heldout_bytes, args, log)
+    train(model, docs, kept, heldout_bytes, args, log, state)
     nats = evaluate(model, kept, torch.float32)
     log.write(final=True, heldout_ppl=math.exp(nats), heldout_loss=nats,
               bits_per_byte=bits_per_byte(nats, kept, heldout_bytes))
