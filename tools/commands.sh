@@ -36,7 +36,7 @@ same "texts of one seed" "$($ek "${sampled[@]}" -t 1)" "$($ek "${sampled[@]}" -t
 ids=$($ek tokenize -m "$model" -p "$prompt")
 same "text and its ids" "$prompt" "$($ek tokenize -m "$model" --decode "${ids// /,}")"
 first=$($ek "${greedy[@]}" --ids | cut -d' ' -f1)
-python3 - "$first" <(echo "$($ek logits -m "$model" --ids "${ids// /,}" --last -o json)") <<'PY'
+python3 - "$first" <($ek logits -m "$model" --ids "${ids// /,}" --last -o json) <<'PY'
 import json, sys
 row = json.load(open(sys.argv[2]))["logits"][-1]
 assert max(range(len(row)), key=row.__getitem__) == int(sys.argv[1]), "the largest logit is another"
@@ -82,8 +82,8 @@ $ek ppl -m "$model" -f $text --ctx 128 --kl-base-save "$work/base.kl" | tail -n 
 $ek ppl -m "$model" -f $text --ctx 128 --kl-base "$work/base.kl" >"$work/same"
 grep -Eq 'Mean KLD.* 0\.0000' "$work/same" || fail "$(cat "$work/same")"
 $ek ppl -m "$work/q4" -f $text --ctx 128 --kl-base "$work/base.kl" >"$work/other"
-grep -Eq 'Same top p' "$work/other" && ! grep -Eq 'Mean KLD.* 0\.0000' "$work/other" ||
-    fail "$(cat "$work/other")"
+grep -Eq 'Same top p' "$work/other" || fail "$(cat "$work/other")"
+if grep -Eq 'Mean KLD.* 0\.0000' "$work/other"; then fail "$(cat "$work/other")"; fi
 refused 1 "$ek" ppl -m "$model" -f $text --ctx 64 --kl-base "$work/base.kl"
 
 echo "== what makes no sense"

@@ -22,6 +22,7 @@ lib=${EK_FUZZ_LIB:-build/release/libek.a}
 
 out=build/fuzz
 mkdir -p "$out/objects"
+# shellcheck disable=SC2054 # clang's own commas
 flags=(-std=c11 -O1 -g -D_GNU_SOURCE -I. -Iinclude -fno-omit-frame-pointer
   -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all)
 read -ra libraries <<< "$(pkg-config --libs jansson libpcre2-8 libutf8proc)"
