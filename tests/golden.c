@@ -210,7 +210,7 @@ static void check_bytes(const struct fixture *f, const struct model *m)
 {
     struct error           e = {""};
     struct session_options o = {.context = 100, .kv = EK_FMT_i8};
-    struct session        *s;
+    struct session        *s = NULL;
     uint64_t               predicted, work, used, total;
     if (session_bytes(m, &o, &predicted, &work, &e) || session_open(&s, m, &o, &e)) die(e.text);
     session_kv_used(s, &used, &total);
