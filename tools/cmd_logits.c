@@ -100,6 +100,13 @@ static void print_row(const float *row, size_t n, int first)
     putchar(']');
 }
 
+static void print_ids(const int32_t *ids, size_t n)
+{
+    fputs("{\"ids\":[", stdout);
+    for (size_t i = 0; i < n; i++) printf("%s%d", i ? "," : "", (int)ids[i]);
+    fputs("],\"logits\":[", stdout);
+}
+
 static int print_logits(const struct runner *r, const struct logits_args *a)
 {
     struct error e;
@@ -107,17 +114,13 @@ static int print_logits(const struct runner *r, const struct logits_args *a)
     const size_t vocab = model_config(r->model)->vocab, n = a->ids.count;
     const size_t step  = a->steps && a->steps < r->batch ? a->steps : r->batch;
     int          first = 1;
-    fputs("{\"ids\":[", stdout);
-    for (size_t i = 0; i < n; i++) printf("%s%d", i ? "," : "", (int)a->ids.v[i]);
-    fputs("],\"logits\":[", stdout);
     for (size_t at = 0; at < n;) {
         const size_t             now    = n - at < step ? n - at : step;
         const int                end    = at + now == n;
         const enum logits_wanted wanted = !a->last ? LOGITS_ALL : end ? LOGITS_LAST : LOGITS_NONE;
-        if (session_eval(r->session, a->ids.v + at, now, wanted, &logits, &e)) {
-            putchar('\n');
+        if (session_eval(r->session, a->ids.v + at, now, wanted, &logits, &e))
             return runner_fail(r, &e);
-        }
+        if (!at) print_ids(a->ids.v, n); /* not before something has worked */
         at += now;
         const size_t rows = wanted == LOGITS_ALL ? now : wanted == LOGITS_LAST;
         for (size_t i = 0; i < rows; i++, first = 0) print_row(logits + i * vocab, vocab, first);
