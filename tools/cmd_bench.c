@@ -21,7 +21,7 @@ static const char help[] =
     "  --isa NAME        a level (avx2), one variant (avx2_vnni) or all; default: as dispatch\n"
     "  --threads 1,2     thread counts; default: 1 and all usable ones\n"
     "  --mode cold,hot   weights from memory, from cache, or both; default: as the preset says\n"
-    "  --shapes PRESET   core (default), generic4096, vector, llama3.2-1b, llama3.2-3b,\n"
+    "  --shapes PRESET   core (default), generic4096, attention, vector, llama3.2-1b,\n"
     "                    qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-7b, qwen2.5-14b, all\n"
     "  --quick           few rows, short samples\n"
     "  --memory MIB      what cold rows rotate through, default 2048\n"
