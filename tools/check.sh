@@ -131,12 +131,12 @@ if wanted tsan && run build-tsan build tsan; then
     run test-tsan ctest --preset tsan -R '^threads'
 fi
 if wanted qemu-x86; then
-    run qemu-nehalem old_cpu Nehalem 118
-    run qemu-haswell old_cpu Haswell 72
+    run qemu-nehalem old_cpu Nehalem 145
+    run qemu-haswell old_cpu Haswell 86
 fi
 if wanted aarch64 && run build-aarch64 build aarch64; then
-    run qemu-cortex-a57 aarch64 cortex-a57 26
-    run qemu-cortex-a76 aarch64 cortex-a76 13
+    run qemu-cortex-a57 aarch64 cortex-a57 28
+    run qemu-cortex-a76 aarch64 cortex-a76 14
     run qemu-max aarch64 max 0
 fi
 

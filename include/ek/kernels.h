@@ -260,7 +260,7 @@ typedef void ek_kv_store_fn(const struct ek_kv_store_args *a, size_t begin, size
  * seen, m = max s (-inf: none seen), l = sum 2^(s - m), o = sum 2^(s - m) v. Items: head * chunks +
  * chunk, chunks = ek_gqa_chunks(used). Query head h reads kv head h / group.
  *
- * i8 rounds 2^(s - m) times the value's scale to 14 bits or more of the largest of 128 slots. */
+ * i8 rounds 2^(s - m) times the value's scale to 14 bits or more of the largest of 64 slots. */
 struct ek_gqa_decode_args {
     struct ek_gqa_cache cache;
     struct ek_gqa_mask  mask;

@@ -16,6 +16,32 @@ EK_INLINE vf load_float(enum ek_fmt fmt, const uint8_t *p)
     return fmt == EK_FMT_f32 ? v_load(at) : fmt == EK_FMT_f16 ? v_load_f16(at) : v_load_bf16(at);
 }
 
+/* ---- fetching ahead ---- */
+
+/* Where in memory the next tile's keys, then its values, are still to be fetched into the second
+ * level of cache. All phases of a tile advance it, evenly in time: a phase that fetches all it can
+ * waits for memory while memory waits for the others (docs/benchmarks.md). */
+struct cursor {
+    const uint8_t *at, *end, *then;
+};
+EK_INLINE void fetch(struct cursor *c, size_t lines)
+{
+    EK_UNROLL
+    for (size_t i = 0; i < lines; i++) prefetch_far(c->at + 64 * i);
+    c->at += 64 * lines;
+    if (c->at >= c->end) c->at = c->then, c->end = (const uint8_t *)UINTPTR_MAX;
+}
+/* Step number `step` of a loop that wants bytes / 64 lines a step; bytes is a power of 2. */
+EK_INLINE void fetch_paced(struct cursor *c, size_t step, size_t bytes)
+{
+    if (bytes >= 64)
+        fetch(c, bytes / 64);
+    else if (bytes && step % (64 / bytes) == 0)
+        fetch(c, 1);
+}
+
+/* ---- masks ---- */
+
 /* The positions in (above, to] and those in [0, sinks): what one query sees, sinks <= to + 1. */
 struct sight {
     int32_t above, to, sinks;

@@ -5,10 +5,9 @@
  *     KEY_PANELS     panels of keys multiplied together; HEADS * KEY_PANELS * NV sums in registers
  *     VALUE_VECTORS  vectors of a value row multiplied together, each HEADS sums
  *
- * Tiles of slots: all scores of a tile, its softmax against the running maximum, its values. Each
- * phase fetches the same phase's next tile into the second level of cache, a line per line read,
- * so that memory never waits for arithmetic (docs/benchmarks.md). Keys and values are converted
- * once for up to HEADS query heads. */
+ * Tiles of slots: all scores of a tile, its softmax against the running maximum, its values; each
+ * phase fetches some of the next tile. Keys and values are converted once for up to HEADS query
+ * heads. */
 #include "kernels/template/attend.h"
 
 enum {
@@ -16,7 +15,7 @@ enum {
     HEADS         = 4,  /* query heads whose sums are in registers together                     */
     PASS          = 8,  /* query heads that share one walk through a chunk                      */
     LANES         = 16, /* a multiple of VL, >= PASS                                            */
-    SOFTMAX_LINES = 4,  /* fetched per query head during the softmax, or memory idles there */
+    SOFTMAX_LINES = 4,  /* fetched during the softmax of 16 slots of a query head */
 };
 
 /* One item: a stretch of one head, for PASS query heads at most. */
@@ -24,7 +23,7 @@ struct walk {
     const struct ek_gqa_decode_args *a;
     struct kv_shape                  s;
     const uint8_t                   *keys, *values; /* of the tile                           */
-    const uint8_t                   *next_keys, *next_values; /* where the next tile will be */
+    struct cursor                    ahead;
     const float                     *q;    /* [heads][dim]                          */
     float                           *part; /* [heads][EK_GQA_HEAD + dp]             */
     size_t                           heads;
@@ -34,21 +33,15 @@ struct softmax {
     float max[LANES], sum[LANES], top[LANES], keep[LANES];
 };
 
-EK_INLINE const uint8_t *fetch_lines(const uint8_t *p, size_t lines)
-{
-    EK_UNROLL
-    for (size_t i = 0; i < lines; i++) prefetch_far(p + 64 * i);
-    return p + 64 * lines;
-}
-
 /* ---- scores ---- */
 
-/* H query heads by P panels; s: [H][TILE]. With `ahead` it fetches, and returns how far. */
-EK_INLINE const uint8_t *score_panels(enum ek_fmt fmt, size_t H, size_t P, int ahead, size_t dim,
-                                      size_t panel, const uint8_t *k, const float *q, float scale,
-                                      float *s, const uint8_t *fetch)
+/* H query heads by P panels; s: [H][TILE]. share: one in so many lines read is fetched ahead. */
+EK_INLINE void score_panels(enum ek_fmt fmt, size_t H, size_t P, size_t share, const struct walk *w,
+                            struct cursor *ahead, const uint8_t *k, const float *q, float *s)
 {
     const size_t size = fmt == EK_FMT_f32 ? 4 : 2, row = KV_PANEL * size;
+    const size_t dim = w->a->cache.dim, panel = w->s.dp * row;
+    const vf     scale = v_set(w->a->scale * LOG2E);
     vf           sum[HEADS][KEY_PANELS * NV];
     EK_UNROLL
     for (size_t h = 0; h < H; h++) {
@@ -57,8 +50,7 @@ EK_INLINE const uint8_t *score_panels(enum ek_fmt fmt, size_t H, size_t P, int a
     }
     for (size_t d = 0; d < dim; d++) {
         vf x[KEY_PANELS * NV];
-        if (ahead && (P * row >= 64 || d % 2))
-            fetch = fetch_lines(fetch, P * row < 64 ? 1 : P * row / 64);
+        fetch_paced(ahead, d, P * row / share);
         EK_UNROLL
         for (size_t v = 0; v < P * NV; v++)
             x[v] = load_float(fmt, k + d * row + v / NV * panel + v % NV * VL * size);
@@ -72,43 +64,41 @@ EK_INLINE const uint8_t *score_panels(enum ek_fmt fmt, size_t H, size_t P, int a
     EK_UNROLL
     for (size_t h = 0; h < H; h++) {
         EK_UNROLL
-        for (size_t v = 0; v < P * NV; v++)
-            v_store(s + h * TILE + v * VL, v_mul(sum[h][v], v_set(scale)));
+        for (size_t v = 0; v < P * NV; v++) v_store(s + h * TILE + v * VL, v_mul(sum[h][v], scale));
     }
-    return fetch;
 }
 
-EK_INLINE void score_heads(enum ek_fmt fmt, size_t H, int ahead, const struct walk *w, size_t h,
+EK_INLINE void score_heads(enum ek_fmt fmt, size_t H, size_t share, struct walk *w, size_t h,
                            size_t panels, float *s)
 {
-    const size_t   dim = w->a->cache.dim, panel = w->s.dp * KV_PANEL * w->s.size;
-    const float    scale = w->a->scale * LOG2E, *q = w->q + h * dim;
-    const uint8_t *fetch = w->next_keys;
-    size_t         p     = 0;
+    const size_t  panel = w->s.dp * KV_PANEL * w->s.size;
+    const float  *q     = w->q + h * w->a->cache.dim;
+    struct cursor ahead = w->ahead;
+    size_t        p     = 0;
     s += h * TILE;
     for (; p + KEY_PANELS <= panels; p += KEY_PANELS)
-        fetch = score_panels(fmt, H, KEY_PANELS, ahead, dim, panel, w->keys + p * panel, q, scale,
-                             s + p * KV_PANEL, fetch);
+        score_panels(fmt, H, KEY_PANELS, share, w, &ahead, w->keys + p * panel, q,
+                     s + p * KV_PANEL);
     for (; p < panels; p++)
-        fetch = score_panels(fmt, H, 1, ahead, dim, panel, w->keys + p * panel, q, scale,
-                             s + p * KV_PANEL, fetch);
+        score_panels(fmt, H, 1, share, w, &ahead, w->keys + p * panel, q, s + p * KV_PANEL);
+    w->ahead = ahead;
 }
 
-EK_INLINE void scores(enum ek_fmt fmt, const struct walk *w, size_t panels, float *s)
+EK_INLINE void scores(enum ek_fmt fmt, struct walk *w, size_t panels, float *s)
 {
-    size_t h = w->heads < HEADS ? w->heads : HEADS;
-    switch (h) { /* the first heads fetch what all of them will read */
-    case 1: score_heads(fmt, 1, 1, w, 0, panels, s); break;
-    case 2: score_heads(fmt, 2, 1, w, 0, panels, s); break;
-    case 3: score_heads(fmt, 3, 1, w, 0, panels, s); break;
-    default: score_heads(fmt, 4, 1, w, 0, panels, s); break;
+    size_t h = HEADS;
+    switch (w->heads) {
+    case 1: score_heads(fmt, 1, 1, w, 0, panels, s); return;
+    case 2: score_heads(fmt, 2, 1, w, 0, panels, s); return;
+    case 3: score_heads(fmt, 3, 1, w, 0, panels, s); return;
+    case 4: score_heads(fmt, 4, 1, w, 0, panels, s); return;
+    default: score_heads(fmt, 4, 2, w, 0, panels, s); break;
     }
     switch (w->heads - h) { /* PASS is twice HEADS */
-    case 0: break;
-    case 1: score_heads(fmt, 1, 0, w, h, panels, s); break;
-    case 2: score_heads(fmt, 2, 0, w, h, panels, s); break;
-    case 3: score_heads(fmt, 3, 0, w, h, panels, s); break;
-    default: score_heads(fmt, 4, 0, w, h, panels, s); break;
+    case 1: score_heads(fmt, 1, 2, w, h, panels, s); break;
+    case 2: score_heads(fmt, 2, 2, w, h, panels, s); break;
+    case 3: score_heads(fmt, 3, 2, w, h, panels, s); break;
+    default: score_heads(fmt, 4, 2, w, h, panels, s); break;
     }
 }
 
@@ -116,10 +106,11 @@ EK_INLINE void scores(enum ek_fmt fmt, const struct walk *w, size_t panels, floa
 
 /* Scores of `width` slots become 2^(s - m), m the running maximum; keep[] is what the old sums are
  * multiplied with. */
-static EK_APART void softmax_tile(struct softmax *x, size_t heads, size_t width, const float *seen,
-                                  float *s, const uint8_t *fetch)
+static EK_APART void softmax_tile(struct softmax *x, struct walk *w, size_t width,
+                                  const float *seen, float *s)
 {
-    for (size_t h = 0; h < heads; h++) {
+    struct cursor ahead = w->ahead;
+    for (size_t h = 0; h < w->heads; h++) {
         vf top = v_set(-__builtin_inff());
         for (size_t i = 0; i < width; i += VL) {
             vf v = v_load(s + h * TILE + i);
@@ -128,32 +119,34 @@ static EK_APART void softmax_tile(struct softmax *x, size_t heads, size_t width,
         }
         x->top[h] = v_hmax(top);
     }
-    for (size_t i = 0; i < heads; i += VL) {
+    for (size_t i = 0; i < w->heads; i += VL) {
         const vf old = v_load(x->max + i), m = v_max(old, v_load(x->top + i));
         v_store(x->keep + i, v_exp2(v_sub(old, m)));
         v_store(x->max + i, m);
     }
-    for (size_t h = 0; h < heads; h++) {
+    for (size_t h = 0; h < w->heads; h++) {
         const vf m   = v_set(x->max[h]);
         vf       sum = v_set(0.0f);
-        fetch        = fetch_lines(fetch, SOFTMAX_LINES);
         for (size_t i = 0; i < width; i += VL) {
+            if (i % KV_PANEL == 0)
+                fetch(&ahead, w->heads > HEADS ? SOFTMAX_LINES / 2 : SOFTMAX_LINES);
             const vf p = v_exp2(v_sub(v_load(s + h * TILE + i), m));
             v_store(s + h * TILE + i, p);
             sum = v_add(sum, p);
         }
         x->sum[h] = x->sum[h] * x->keep[h] + v_hsum(sum);
     }
+    w->ahead = ahead;
 }
 
 /* ---- values ---- */
 
-/* H query heads by C vectors of columns, from column `col` on. */
-EK_INLINE const uint8_t *value_columns(enum ek_fmt fmt, size_t H, size_t C, int ahead,
-                                       const struct walk *w, size_t h, size_t width, size_t col,
-                                       const float *p, const float *keep, const uint8_t *fetch)
+/* H query heads by C vectors of columns, from column `col` on; share as for scores. */
+EK_INLINE void value_columns(enum ek_fmt fmt, size_t H, size_t C, size_t share,
+                             const struct walk *w, struct cursor *ahead, size_t h, size_t width,
+                             size_t col, const float *p, const float *keep)
 {
-    const size_t   size = fmt == EK_FMT_f32 ? 4 : 2, bytes = C * VL * size, row = w->s.dp * size;
+    const size_t   size = fmt == EK_FMT_f32 ? 4 : 2, row = w->s.dp * size;
     const size_t   part = EK_GQA_HEAD + w->s.dp;
     const uint8_t *v    = w->values + col * size;
     float         *o    = w->part + h * part + EK_GQA_HEAD + col;
@@ -167,8 +160,7 @@ EK_INLINE const uint8_t *value_columns(enum ek_fmt fmt, size_t H, size_t C, int 
     p += h * TILE;
     for (size_t j = 0; j < width; j++, v += row) {
         vf x[VALUE_VECTORS];
-        if (ahead && (bytes >= 64 || j % 2))
-            fetch = fetch_lines(fetch, bytes < 64 ? 1 : bytes / 64);
+        fetch_paced(ahead, j, C * VL * size / share);
         EK_UNROLL
         for (size_t c = 0; c < C; c++) x[c] = load_float(fmt, v + c * VL * size);
         EK_UNROLL
@@ -183,36 +175,36 @@ EK_INLINE const uint8_t *value_columns(enum ek_fmt fmt, size_t H, size_t C, int 
         EK_UNROLL
         for (size_t c = 0; c < C; c++) v_store(o + i * part + c * VL, sum[i][c]);
     }
-    return fetch;
 }
 
-EK_INLINE void value_heads(enum ek_fmt fmt, size_t H, int ahead, const struct walk *w, size_t h,
+EK_INLINE void value_heads(enum ek_fmt fmt, size_t H, size_t share, struct walk *w, size_t h,
                            size_t width, const float *p, const float *keep)
 {
-    const uint8_t *fetch = w->next_values + w->heads * SOFTMAX_LINES * 64;
-    size_t         c     = 0;
+    struct cursor ahead = w->ahead;
+    size_t        c     = 0;
     for (; c + VALUE_VECTORS * VL <= w->s.dp; c += VALUE_VECTORS * VL)
-        fetch = value_columns(fmt, H, VALUE_VECTORS, ahead, w, h, width, c, p, keep, fetch);
+        value_columns(fmt, H, VALUE_VECTORS, share, w, &ahead, h, width, c, p, keep);
     for (; c < w->s.dp; c += KV_PANEL)
-        fetch = value_columns(fmt, H, NV, ahead, w, h, width, c, p, keep, fetch);
+        value_columns(fmt, H, NV, share, w, &ahead, h, width, c, p, keep);
+    w->ahead = ahead;
 }
 
-EK_INLINE void values(enum ek_fmt fmt, const struct walk *w, size_t width, const float *p,
+EK_INLINE void values(enum ek_fmt fmt, struct walk *w, size_t width, const float *p,
                       const float *keep)
 {
-    size_t h = w->heads < HEADS ? w->heads : HEADS;
-    switch (h) {
-    case 1: value_heads(fmt, 1, 1, w, 0, width, p, keep); break;
-    case 2: value_heads(fmt, 2, 1, w, 0, width, p, keep); break;
-    case 3: value_heads(fmt, 3, 1, w, 0, width, p, keep); break;
-    default: value_heads(fmt, 4, 1, w, 0, width, p, keep); break;
+    size_t h = HEADS;
+    switch (w->heads) {
+    case 1: value_heads(fmt, 1, 1, w, 0, width, p, keep); return;
+    case 2: value_heads(fmt, 2, 1, w, 0, width, p, keep); return;
+    case 3: value_heads(fmt, 3, 1, w, 0, width, p, keep); return;
+    case 4: value_heads(fmt, 4, 1, w, 0, width, p, keep); return;
+    default: value_heads(fmt, 4, 2, w, 0, width, p, keep); break;
     }
     switch (w->heads - h) {
-    case 0: break;
-    case 1: value_heads(fmt, 1, 0, w, h, width, p, keep); break;
-    case 2: value_heads(fmt, 2, 0, w, h, width, p, keep); break;
-    case 3: value_heads(fmt, 3, 0, w, h, width, p, keep); break;
-    default: value_heads(fmt, 4, 0, w, h, width, p, keep); break;
+    case 1: value_heads(fmt, 1, 2, w, h, width, p, keep); break;
+    case 2: value_heads(fmt, 2, 2, w, h, width, p, keep); break;
+    case 3: value_heads(fmt, 3, 2, w, h, width, p, keep); break;
+    default: value_heads(fmt, 4, 2, w, h, width, p, keep); break;
     }
 }
 
@@ -220,8 +212,8 @@ EK_INLINE void values(enum ek_fmt fmt, const struct walk *w, size_t width, const
 
 /* The phases are functions of their own: together, the constants of one crowd the registers of
  * another. */
-typedef void scores_fn(const struct walk *w, size_t panels, float *s);
-typedef void values_fn(const struct walk *w, size_t width, const float *p, const float *keep);
+typedef void scores_fn(struct walk *w, size_t panels, float *s);
+typedef void values_fn(struct walk *w, size_t width, const float *p, const float *keep);
 
 EK_INLINE void walk_chunk(scores_fn *scores_of, values_fn *values_of, struct walk *w,
                           const uint8_t *head, size_t begin, size_t end, const uint8_t *after)
@@ -238,12 +230,12 @@ EK_INLINE void walk_chunk(scores_fn *scores_of, values_fn *values_of, struct wal
         const size_t      n = end - at < TILE ? end - at : TILE, width = kv_round16(n);
         const struct seen tile = seen_by(eye, c->pos + at, n, TILE, seen);
         if (!tile.some) continue;
-        w->keys        = head + at * row;
-        w->values      = w->keys + w->s.values;
-        w->next_keys   = at + TILE < end ? w->keys + TILE * row : after;
-        w->next_values = w->next_keys + w->s.values;
+        w->keys             = head + at * row;
+        w->values           = w->keys + w->s.values;
+        const uint8_t *next = at + TILE < end ? w->keys + TILE * row : after;
+        w->ahead            = (struct cursor){next, next + TILE * row, next + w->s.values};
         scores_of(w, width / KV_PANEL, s);
-        softmax_tile(&x, w->heads, width, tile.all ? NULL : seen, s, w->next_values);
+        softmax_tile(&x, w, width, tile.all ? NULL : seen, s);
         values_of(w, width, s, x.keep);
     }
     for (size_t h = 0; h < w->heads; h++)
@@ -272,11 +264,11 @@ EK_INLINE void decode_range(enum ek_fmt fmt, scores_fn *scores_of, values_fn *va
 }
 
 #define DEFINE_GQA_DECODE(fmt)                                                                     \
-    static EK_APART void scores_##fmt(const struct walk *w, size_t panels, float *s)               \
+    static EK_APART void scores_##fmt(struct walk *w, size_t panels, float *s)                     \
     {                                                                                              \
         scores(EK_FMT_##fmt, w, panels, s);                                                        \
     }                                                                                              \
-    static EK_APART void values_##fmt(const struct walk *w, size_t width, const float *p,          \
+    static EK_APART void values_##fmt(struct walk *w, size_t width, const float *p,                \
                                       const float *keep)                                           \
     {                                                                                              \
         values(EK_FMT_##fmt, w, width, p, keep);                                                   \

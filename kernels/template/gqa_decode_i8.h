@@ -8,16 +8,16 @@
  * Scores: exact integers, scaled once. Values: 2^(s - max) times the value's scale is rounded to a
  * number of two digits in base 2^DIGIT, relative to its largest of the tile; each digit is a byte
  * that dot products take. DIGIT is 8 where they take unsigned bytes (DOT8_ZERO 128), else 7:
- *     255 * 127 * 128 slots < 2^23 a digit, * 2^8 < 2^31. */
+ *     255 * 127 * 64 slots < 2^21 a digit, * 2^8 < 2^31. */
 #include "kernels/template/attend.h"
 
 enum {
-    TILE          = 128, /* slots */
-    HEADS         = 4,   /* query heads whose scores are in registers together  */
-    PAIR          = 2,   /* query heads whose values are in registers together  */
-    PASS          = 8,   /* query heads that share one walk through a chunk     */
-    LANES         = 16,  /* a multiple of VL, >= PASS                           */
-    SOFTMAX_LINES = 4,   /* fetched per query head during the softmax           */
+    TILE          = 64, /* slots: keys and values of a tile stay in the first level of cache */
+    HEADS         = 4,  /* query heads whose scores are in registers together  */
+    PAIR          = 2,  /* query heads whose values are in registers together  */
+    PASS          = 8,  /* query heads that share one walk through a chunk     */
+    LANES         = 16, /* a multiple of VL, >= PASS                           */
+    SOFTMAX_LINES = 4,  /* fetched during the softmax of 16 slots of a head    */
     DIGIT         = DOT8_ZERO ? 8 : 7,
     UNIT          = KV_PANEL * KV_QUAD, /* bytes: 16 slots x 4 columns of keys; 16 columns x 4
                                            slots of values */
@@ -28,7 +28,7 @@ struct walk {
     const struct ek_gqa_decode_args *a;
     struct kv_shape                  s;
     const uint8_t                   *keys, *values, *k_scales, *v_scales; /* of the tile     */
-    const uint8_t                   *next_keys, *next_values;             /* of the next one */
+    struct cursor                    ahead;
     size_t                           head, heads; /* query heads of the pass, from `head` on */
     float                           *part;        /* [heads][EK_GQA_HEAD + dp]               */
 };
@@ -42,13 +42,6 @@ struct tile {
     float   seen[TILE], scale[TILE];
 };
 
-EK_INLINE const uint8_t *fetch_lines(const uint8_t *p, size_t lines)
-{
-    EK_UNROLL
-    for (size_t i = 0; i < lines; i++) prefetch_far(p + 64 * i);
-    return p + 64 * lines;
-}
-
 /* ---- scores ---- */
 
 EK_INLINE vi four_bytes(const void *p) /* in every lane */
@@ -58,8 +51,9 @@ EK_INLINE vi four_bytes(const void *p) /* in every lane */
     return i_set(four);
 }
 
-EK_INLINE const uint8_t *score_panels(size_t H, size_t P, int ahead, const struct walk *w,
-                                      size_t head, size_t panel, float *s, const uint8_t *fetch)
+/* H query heads by P panels; `pace` bytes are fetched ahead at each step of a line a panel. */
+EK_INLINE void score_panels(size_t H, size_t P, size_t pace, const struct walk *w,
+                            struct cursor *ahead, size_t head, size_t panel, float *s)
 {
     const struct ek_gqa_decode_args *a  = w->a;
     const size_t                     dp = w->s.dp, bytes = dp * KV_PANEL;
@@ -73,7 +67,7 @@ EK_INLINE const uint8_t *score_panels(size_t H, size_t P, int ahead, const struc
     }
     for (size_t d = 0; d < dp; d += KV_QUAD, k += UNIT) {
         vi x[KEY_PANELS * NV];
-        if (ahead) fetch = fetch_lines(fetch, P);
+        fetch_paced(ahead, d / KV_QUAD, pace);
         EK_UNROLL
         for (size_t v = 0; v < P * NV; v++)
             x[v] = codes8_ready(i_load(k + v / NV * bytes + v % NV * VL * 4));
@@ -94,37 +88,35 @@ EK_INLINE const uint8_t *score_panels(size_t H, size_t P, int ahead, const struc
             v_store(s + h * TILE + at, v_mul(i_to_float(sum[h][v]),
                                              v_mul(x, v_set(a->qd[head + h] * a->scale * LOG2E))));
     }
-    return fetch;
 }
 
-EK_INLINE void score_heads(size_t H, int ahead, const struct walk *w, size_t h, size_t panels,
-                           float *s)
+EK_INLINE void score_heads(size_t H, size_t pace, struct walk *w, size_t h, size_t panels, float *s)
 {
-    const uint8_t *fetch = w->next_keys;
-    size_t         p     = 0;
+    struct cursor ahead = w->ahead;
+    size_t        p     = 0;
     s += h * TILE;
     for (; p + KEY_PANELS <= panels; p += KEY_PANELS)
-        fetch = score_panels(H, KEY_PANELS, ahead, w, w->head + h, p, s, fetch);
-    for (; p < panels; p++) fetch = score_panels(H, 1, ahead, w, w->head + h, p, s, fetch);
+        score_panels(H, KEY_PANELS, KEY_PANELS * pace, w, &ahead, w->head + h, p, s);
+    for (; p < panels; p++) score_panels(H, 1, pace, w, &ahead, w->head + h, p, s);
+    w->ahead = ahead;
 }
 
 /* The phases are functions of their own: together, the constants of one crowd the registers of
- * another. */
-static EK_APART void scores(const struct walk *w, size_t panels, float *s)
+ * another. What they fetch together is a tile or somewhat more, whatever the number of heads. */
+static EK_APART void scores(struct walk *w, size_t panels, float *s)
 {
-    const size_t h = w->heads < HEADS ? w->heads : HEADS;
-    switch (h) { /* the first heads fetch what all of them will read */
-    case 1: score_heads(1, 1, w, 0, panels, s); break;
-    case 2: score_heads(2, 1, w, 0, panels, s); break;
-    case 3: score_heads(3, 1, w, 0, panels, s); break;
-    default: score_heads(4, 1, w, 0, panels, s); break;
+    switch (w->heads) {
+    case 1: score_heads(1, 64, w, 0, panels, s); return;
+    case 2: score_heads(2, 64, w, 0, panels, s); return;
+    case 3: score_heads(3, 48, w, 0, panels, s); return;
+    case 4: score_heads(4, 48, w, 0, panels, s); return;
+    default: score_heads(4, 32, w, 0, panels, s); break;
     }
-    switch (w->heads - h) { /* PASS is twice HEADS */
-    case 0: break;
-    case 1: score_heads(1, 0, w, h, panels, s); break;
-    case 2: score_heads(2, 0, w, h, panels, s); break;
-    case 3: score_heads(3, 0, w, h, panels, s); break;
-    default: score_heads(4, 0, w, h, panels, s); break;
+    switch (w->heads - HEADS) { /* PASS is twice HEADS */
+    case 1: score_heads(1, 32, w, HEADS, panels, s); break;
+    case 2: score_heads(2, 32, w, HEADS, panels, s); break;
+    case 3: score_heads(3, 32, w, HEADS, panels, s); break;
+    default: score_heads(4, 32, w, HEADS, panels, s); break;
     }
 }
 
@@ -150,11 +142,11 @@ EK_INLINE float value_scales(const struct walk *w, size_t width, int all, struct
 
 /* Scores become digits of 2^(s - top) times the value's share; weight[] is what the tile counts,
  * keep[] what the old sums do. */
-static EK_APART void softmax_tile(struct softmax *x, const struct walk *w, size_t width, int all,
+static EK_APART void softmax_tile(struct softmax *x, struct walk *w, size_t width, int all,
                                   struct tile *t)
 {
-    const uint8_t *fetch = w->next_values;
-    x->value_scale       = value_scales(w, width, all, t);
+    struct cursor ahead = w->ahead;
+    x->value_scale      = value_scales(w, width, all, t);
     for (size_t h = 0; h < w->heads; h++) {
         vf top = v_set(-__builtin_inff());
         for (size_t i = 0; i < width; i += VL) {
@@ -173,8 +165,9 @@ static EK_APART void softmax_tile(struct softmax *x, const struct walk *w, size_
     for (size_t h = 0; h < w->heads; h++) {
         const vf m   = v_set(x->top[h]);
         vf       sum = v_set(0.0f);
-        fetch        = fetch_lines(fetch, SOFTMAX_LINES);
         for (size_t i = 0; i < width; i += VL) {
+            if (i % KV_PANEL == 0)
+                fetch(&ahead, w->heads > HEADS ? SOFTMAX_LINES / 2 : SOFTMAX_LINES);
             const vf p = v_exp2(v_sub(v_load(t->s + h * TILE + i), m));
             const vi n = v_to_int(v_mul(p, v_load(t->scale + i)));
             sum        = v_add(sum, p);
@@ -183,14 +176,15 @@ static EK_APART void softmax_tile(struct softmax *x, const struct walk *w, size_
         }
         x->sum[h] = x->sum[h] * x->keep[h] + x->weight[h] * v_hsum(sum);
     }
+    w->ahead = ahead;
 }
 
 /* ---- values ---- */
 
-/* H query heads from h on by C runs of 16 columns. */
-EK_INLINE const uint8_t *value_columns(size_t H, size_t C, int ahead, const struct walk *w,
-                                       size_t h, size_t width, size_t col, const struct tile *t,
-                                       const struct softmax *x, const uint8_t *fetch)
+/* H query heads from h on by C runs of 16 columns, a line each at every step. */
+EK_INLINE void value_columns(size_t H, size_t C, size_t pace, const struct walk *w,
+                             struct cursor *ahead, size_t h, size_t width, size_t col,
+                             const struct tile *t, const struct softmax *x)
 {
     const size_t   row = w->s.dp * KV_QUAD, part = EK_GQA_HEAD + w->s.dp;
     const uint8_t *v = w->values + col * KV_QUAD;
@@ -202,7 +196,7 @@ EK_INLINE const uint8_t *value_columns(size_t H, size_t C, int ahead, const stru
     }
     for (size_t i = 0; i < width; i += KV_QUAD, v += row) {
         vi y[VALUE_UNITS * NV];
-        if (ahead) fetch = fetch_lines(fetch, C);
+        fetch_paced(ahead, i / KV_QUAD, pace);
         EK_UNROLL
         for (size_t c = 0; c < C * NV; c++) y[c] = i_load(v + c * VL * KV_QUAD);
         EK_UNROLL
@@ -223,31 +217,35 @@ EK_INLINE const uint8_t *value_columns(size_t H, size_t C, int ahead, const stru
             v_store(o + c * VL, v_fma(i_to_float(n), unit, v_mul(keep, v_load(o + c * VL))));
         }
     }
-    return fetch;
 }
 
-EK_INLINE void value_heads(size_t H, int ahead, const struct walk *w, size_t h, size_t width,
+EK_INLINE void value_heads(size_t H, size_t pace, struct walk *w, size_t h, size_t width,
                            const struct tile *t, const struct softmax *x)
 {
-    const uint8_t *fetch = w->next_values + w->heads * SOFTMAX_LINES * 64;
-    size_t         c     = 0;
+    struct cursor ahead = w->ahead;
+    size_t        c     = 0;
     for (; c + VALUE_UNITS * KV_PANEL <= w->s.dp; c += VALUE_UNITS * KV_PANEL)
-        fetch = value_columns(H, VALUE_UNITS, ahead, w, h, width, c, t, x, fetch);
-    for (; c < w->s.dp; c += KV_PANEL)
-        fetch = value_columns(H, 1, ahead, w, h, width, c, t, x, fetch);
+        value_columns(H, VALUE_UNITS, VALUE_UNITS * pace, w, &ahead, h, width, c, t, x);
+    for (; c < w->s.dp; c += KV_PANEL) value_columns(H, 1, pace, w, &ahead, h, width, c, t, x);
+    w->ahead = ahead;
 }
 
-static EK_APART void values(const struct walk *w, size_t width, const struct tile *t,
+static EK_APART void values(struct walk *w, size_t width, const struct tile *t,
                             const struct softmax *x)
 {
-    if (w->heads < PAIR) {
-        value_heads(1, 1, w, 0, width, t, x);
-        return;
+    size_t h = 0;
+    if (w->heads <= PAIR) {
+        if (w->heads == PAIR)
+            value_heads(PAIR, 64, w, 0, width, t, x);
+        else
+            value_heads(1, 64, w, 0, width, t, x);
+    } else if (w->heads <= 2 * PAIR) {
+        for (; h + PAIR <= w->heads; h += PAIR) value_heads(PAIR, 32, w, h, width, t, x);
+        if (h < w->heads) value_heads(1, 32, w, h, width, t, x);
+    } else {
+        for (; h + PAIR <= w->heads; h += PAIR) value_heads(PAIR, 16, w, h, width, t, x);
+        if (h < w->heads) value_heads(1, 16, w, h, width, t, x);
     }
-    value_heads(PAIR, 1, w, 0, width, t, x);
-    size_t h = PAIR;
-    for (; h + PAIR <= w->heads; h += PAIR) value_heads(PAIR, 0, w, h, width, t, x);
-    if (h < w->heads) value_heads(1, 0, w, h, width, t, x);
 }
 
 /* ---- a chunk ---- */
@@ -267,12 +265,12 @@ EK_INLINE void walk_chunk(struct walk *w, const uint8_t *head, size_t begin, siz
         const size_t      n = end - at < TILE ? end - at : TILE, width = kv_round16(n);
         const struct seen tile = seen_by(eye, c->pos + at, n, TILE, t.seen);
         if (!tile.some) continue;
-        w->keys        = head + at * dp;
-        w->values      = w->keys + w->s.values;
-        w->k_scales    = head + w->s.k_scales + at * sizeof(uint16_t);
-        w->v_scales    = head + w->s.v_scales + at * sizeof(uint16_t);
-        w->next_keys   = at + TILE < end ? w->keys + TILE * dp : after;
-        w->next_values = w->next_keys + w->s.values;
+        w->keys             = head + at * dp;
+        w->values           = w->keys + w->s.values;
+        w->k_scales         = head + w->s.k_scales + at * sizeof(uint16_t);
+        w->v_scales         = head + w->s.v_scales + at * sizeof(uint16_t);
+        const uint8_t *next = at + TILE < end ? w->keys + TILE * dp : after;
+        w->ahead            = (struct cursor){next, next + TILE * dp, next + w->s.values};
         scores(w, width / KV_PANEL, t.s);
         softmax_tile(&x, w, width, tile.all, &t);
         values(w, width, &t, &x);

@@ -106,14 +106,14 @@ static double score_of(const struct scene *s, size_t slot, size_t head, const do
     return sum * scale * LOG2E;
 }
 
-/* i8 values: weights are rounded to 14 bits of the largest, times the value's scale, of 128 slots.
+/* i8 values: weights are rounded to 14 bits of the largest, times the value's scale, of 64 slots.
  * The weight of each slot's code. */
 static double rounding_unit(const struct scene *s, size_t slot, size_t head, size_t end,
                             const double *w)
 {
-    const size_t first = slot / 128 * 128;
+    const size_t first = slot / 64 * 64;
     double       top = 0, code = 0;
-    for (size_t i = first; i < first + 128 && i < end; i++) {
+    for (size_t i = first; i < first + 64 && i < end; i++) {
         const float *v    = s->v + (i * s->cache.heads + head) * s->cache.dim;
         double       most = 0;
         for (size_t d = 0; d < s->cache.dim; d++) most = fmax(most, fabs((double)v[d]));
@@ -150,7 +150,7 @@ struct exact exact_attention(const struct scene *s, const struct ek_case *c, siz
     }
     double rounding = 0, unit = 0;
     for (size_t i = begin; c->fmt == EK_FMT_i8 && i < end; i++) {
-        if (i == begin || i % 128 == 0) unit = rounding_unit(s, i, kv_head, end, w);
+        if (i == begin || i % 64 == 0) unit = rounding_unit(s, i, kv_head, end, w);
         rounding += scene_sees(s, i, pos) ? unit : 0;
     }
     for (size_t d = 0; d < dim; d++) tol[d] += rounding + (double)(e.seen + 4) * (double)FLT_MIN;
