@@ -283,39 +283,26 @@ Test(tokenizer, metaspace)
     tokenizer_close(t);
 }
 
-/* The best of three. */
-static double time_of(const struct tokenizer *t, const char *text, size_t bytes)
+/* A megabyte of one word: well under a second of an idle machine, seconds of a crowded one. Scanning
+ * all of it for each of its merges, 10^12 steps, would take a quarter of an hour. */
+static void check_time(const struct tokenizer *t, const char *unit)
 {
-    double best = 0;
-    for (int i = 0; i < 3; i++) {
-        int32_t     *ids;
-        size_t       count;
-        const double from = seconds();
-        cr_assert_eq(tokenizer_encode(t, text, bytes, 3, &ids, &count, NULL), EK_OK);
-        const double spent = seconds() - from;
-        free(ids);
-        if (!i || spent < best) best = spent;
-    }
-    return best;
-}
-
-/* A megabyte of one word takes 32 times a part of 1/32, some more for caches and the heap's depth,
- * but nothing like 1,024 times. */
-static void check_linear(const struct tokenizer *t, const char *unit)
-{
-    enum { BYTES = 1 << 20, PART = BYTES / 32, FACTOR = 250 };
+    enum { BYTES = 1 << 20 };
+    int32_t     *ids;
+    size_t       count;
     char        *text = malloc(BYTES);
     const size_t n    = strlen(unit);
     cr_assert_not_null(text);
     for (size_t i = 0; i < BYTES; i++) text[i] = unit[i % n];
-    const double part  = time_of(t, text, PART);
-    const double whole = time_of(t, text, BYTES);
-    cr_assert_lt(whole, part * FACTOR + 0.05, "'%s': %.3f s for 1 MiB, %.4f s for a part", unit,
-                 whole, part);
+    const double from = seconds();
+    cr_assert_eq(tokenizer_encode(t, text, BYTES, 3, &ids, &count, NULL), EK_OK);
+    const double spent = seconds() - from;
+    cr_assert_lt(spent, 30, "'%s': %.3f s for 1 MiB", unit, spent);
+    free(ids);
     free(text);
 }
 
-Test(tokenizer, long_words_are_linear)
+Test(tokenizer, long_words_are_linear, .timeout = 600)
 {
     static const char *const units[] = {"a", "abcdefghij",   " ",  "\n",        "x1",
                                         "<", "\xE6\x88\x91", "=-", "e\xCC\x81", "\x80"};
@@ -324,7 +311,7 @@ Test(tokenizer, long_words_are_linear)
     if (!data_dir()) return;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         struct tokenizer *t = open_data(files[i]);
-        for (size_t u = 0; u < sizeof units / sizeof *units; u++) check_linear(t, units[u]);
+        for (size_t u = 0; u < sizeof units / sizeof *units; u++) check_time(t, units[u]);
         tokenizer_close(t);
     }
 }
