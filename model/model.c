@@ -120,57 +120,54 @@ ek_status load_vector(struct loader *l, size_t layer, const char *name, size_t n
 }
 
 /* Biases of the parts, one behind the other; fused: in one tensor. */
-static ek_status load_bias(struct loader *l, size_t layer, const char *const names[], size_t parts,
-                           const char *fused, const size_t rows[], struct projection *p,
-                           struct error *e)
+static ek_status load_bias(struct loader *l, size_t layer, const struct projection_spec *spec,
+                           struct projection *p, struct error *e)
 {
     char   name[NAME_MAX_BYTES];
     size_t at   = 0;
     float *bias = own(l->m, p->n * sizeof *bias);
     if (!bias) return fail(e, EK_E_NOMEM, "%s: out of memory", l->m->source->path);
     p->bias = bias;
-    if (fused) {
-        snprintf(name, sizeof name, "%s.bias", fused);
+    if (spec->fused) {
+        snprintf(name, sizeof name, "%s.bias", spec->fused);
         const struct tensor *t = find(l, layer, name);
         if (t) return take_vector(l, t, p->n, bias, e);
     }
-    for (size_t i = 0; i < parts; i++) {
-        snprintf(name, sizeof name, "%s.bias", names[i]);
+    for (size_t i = 0; i < spec->parts; i++) {
+        snprintf(name, sizeof name, "%s.bias", spec->names[i]);
         const struct tensor *t = find(l, layer, name);
         if (!t) return missing(l, layer, name, e);
-        const ek_status s = take_vector(l, t, rows[i], bias + at, e);
+        const ek_status s = take_vector(l, t, spec->rows[i], bias + at, e);
         if (s) return s;
-        at += rows[i];
+        at += spec->rows[i];
     }
     return EK_OK;
 }
 
-ek_status load_projection(struct loader *l, size_t layer, const char *const names[], size_t parts,
-                          const char *fused, const size_t rows[], size_t k, int bias,
+ek_status load_projection(struct loader *l, size_t layer, const struct projection_spec *spec,
                           struct projection *p, struct error *e)
 {
     char                 name[NAME_MAX_BYTES];
     const struct tensor *t = NULL;
-    p->n = 0, p->k = k;
-    for (size_t i = 0; i < parts; i++) p->n += rows[i];
-    if (fused) {
-        snprintf(name, sizeof name, "%s.weight", fused);
+    p->n = 0, p->k = spec->k;
+    for (size_t i = 0; i < spec->parts; i++) p->n += spec->rows[i];
+    if (spec->fused) {
+        snprintf(name, sizeof name, "%s.weight", spec->fused);
         t = find(l, layer, name);
     }
     ek_status s = EK_OK;
     if (t) {
         p->parts = 1;
-        s        = take_matrix(l, t, p->n, k, &p->part[0], e);
+        s        = take_matrix(l, t, p->n, p->k, &p->part[0], e);
     }
-    for (size_t i = 0; !t && !s && i < parts; i++) {
-        snprintf(name, sizeof name, "%s.weight", names[i]);
+    for (size_t i = 0; !t && !s && i < spec->parts; i++) {
+        snprintf(name, sizeof name, "%s.weight", spec->names[i]);
         const struct tensor *part = find(l, layer, name);
         if (!part) return missing(l, layer, name, e);
         p->parts = i + 1;
-        s        = take_matrix(l, part, rows[i], k, &p->part[i], e);
+        s        = take_matrix(l, part, spec->rows[i], p->k, &p->part[i], e);
     }
-    if (!s && bias) s = load_bias(l, layer, names, parts, fused, rows, p, e);
-    return s;
+    return !s && spec->bias ? load_bias(l, layer, spec, p, e) : s;
 }
 
 /* ---- the ends: embedding, final norm, head ---- */

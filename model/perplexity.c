@@ -30,10 +30,11 @@ struct window window_at(const struct protocol *p, size_t count, size_t i)
 
 double log_sum_exp(const float *x, size_t n)
 {
-    double most = (double)-INFINITY, sum = 0;
-    for (size_t i = 0; i < n; i++) most = fmax(most, (double)x[i]);
-    for (size_t i = 0; i < n; i++) sum += exp((double)x[i] - most);
-    return most + log(sum);
+    float  most = -INFINITY;
+    double sum  = 0;
+    for (size_t i = 0; i < n; i++) most = x[i] > most ? x[i] : most;
+    for (size_t i = 0; i < n; i++) sum += exp((double)x[i] - (double)most);
+    return (double)most + log(sum);
 }
 
 void likelihood_add(struct likelihood *l, double nll)
