@@ -163,7 +163,8 @@ static int32_t draw(struct sampler *s, const struct candidate *c, size_t n)
 {
     const double t    = (double)s->o.temperature;
     double       most = (double)c[0].logit, total = 0, sum = 0;
-    for (size_t i = 1; i < n; i++) most = fmax(most, (double)c[i].logit);
+    for (size_t i = 1; i < n; i++)
+        if ((double)c[i].logit > most) most = (double)c[i].logit;
     for (size_t i = 0; i < n; i++) total += exp(((double)c[i].logit - most) / t);
     const double at   = uniform(s->rng) * total;
     int32_t      last = c[0].id;
