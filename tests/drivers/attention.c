@@ -132,8 +132,10 @@ struct exact exact_attention(const struct scene *s, const struct ek_case *c, siz
     memset(y, 0, dim * sizeof *y), memset(tol, 0, dim * sizeof *tol);
     for (size_t i = begin; i < end; i++) {
         if (!scene_sees(s, i, pos)) continue;
-        w[i]  = score_of(s, i, kv_head, q, (double)scale, &mag);
-        worst = fmax(worst, mag), e.max = fmax(e.max, w[i]), e.seen++;
+        w[i] = score_of(s, i, kv_head, q, (double)scale, &mag);
+        if (mag > worst) worst = mag; /* no fmax: gcc 12 for aarch64 trips over it here */
+        if (w[i] > e.max) e.max = w[i];
+        e.seen++;
     }
     /* A score may be wrong by max_tol, so a weight by a factor of 2^(2 max_tol), and what rounding
      * sums of `seen` terms adds, in vectors of at least four. */
