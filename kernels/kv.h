@@ -49,7 +49,7 @@ static inline size_t kv_key_at(enum ek_fmt fmt, const struct kv_shape *s, size_t
 {
     const size_t panel = slot / KV_PANEL * s->dp * KV_PANEL, lane = slot % KV_PANEL;
     if (fmt == EK_FMT_i8)
-        return panel + col / KV_QUAD * (KV_PANEL * KV_QUAD) + lane * KV_QUAD + col % KV_QUAD;
+        return panel + col / KV_QUAD * KV_PANEL * KV_QUAD + lane * KV_QUAD + col % KV_QUAD;
     return (panel + col * KV_PANEL + lane) * s->size;
 }
 /* Float values: [slot][column]; i8, two's complement: [slot / 4][column][slot % 4]. */
