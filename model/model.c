@@ -85,17 +85,16 @@ static ek_status take_matrix(struct loader *l, const struct tensor *t, size_t n,
     if (t->n != n || t->k != k) return wrong_shape(t, n, k, e);
     const enum ek_fmt fmt = tensor_format(t, NULL);
     size_t            bytes;
-    int               used;
     const ek_status   s = ek_weights_bytes(fmt, n, k, &bytes, NULL);
     if (s) return fail(e, s, "%s: tensor %s: %s", t->file, t->name, ek_status_text(s));
     if (!tensor_packs(t, fmt)) {
         report(l, t);
-        return tensor_weights(t, fmt, NULL, w, &used, e);
+        return tensor_weights(t, fmt, NULL, NULL, w, e);
     }
     void *mem = own(l->m, bytes);
     if (!mem) return fail(e, EK_E_NOMEM, "%s: tensor %s: out of memory", t->file, t->name);
     l->m->packed_bytes += bytes;
-    const ek_status packed = tensor_weights(t, fmt, mem, w, &used, e);
+    const ek_status packed = tensor_weights(t, fmt, l->o ? l->o->pool : NULL, mem, w, e);
     report(l, t);
     return packed;
 }

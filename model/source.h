@@ -74,13 +74,12 @@ enum ek_fmt tensor_format(const struct tensor *t, int *exact);
 /**
  * A tensor as weights for ek_linear, in format fmt.
  *
- * Data that is already in fmt's layout is used in place (mapped); else it is packed into mem,
- * 64-byte aligned, ek_weights_bytes(fmt, n, k) long; *used tells whether mem was needed. */
+ * Data that is already in fmt's layout is used in place (mapped); else, where tensor_packs, it is
+ * packed into mem, 64-byte aligned, ek_weights_bytes(fmt, n, k) long, by pool (NULL: serially). */
+ek_status tensor_weights(const struct tensor *t, enum ek_fmt fmt, const ek_pool *pool, void *mem,
+                         struct ek_weights *w, struct error *e);
 /** 1 where tensor_weights needs memory for fmt, 0 where the data lies ready. */
 int tensor_packs(const struct tensor *t, enum ek_fmt fmt);
-
-ek_status tensor_weights(const struct tensor *t, enum ek_fmt fmt, void *mem, struct ek_weights *w,
-                         int *used, struct error *e);
 
 /**
  * Rows [row0, row1) of a tensor rounded or carried over into their place in out, the matrix in

@@ -226,14 +226,14 @@ int tensor_packs(const struct tensor *t, enum ek_fmt fmt)
     return blocks || tensor_format(t, NULL) != fmt;
 }
 
-ek_status tensor_weights(const struct tensor *t, enum ek_fmt fmt, void *mem, struct ek_weights *w,
-                         int *used, struct error *e)
+ek_status tensor_weights(const struct tensor *t, enum ek_fmt fmt, const ek_pool *pool, void *mem,
+                         struct ek_weights *w, struct error *e)
 {
-    *used             = tensor_packs(t, fmt);
-    const ek_status s = *used ? tensor_pack_all(t, fmt, NULL, mem, e) : EK_OK;
+    const int       packs = tensor_packs(t, fmt);
+    const ek_status s     = packs ? tensor_pack_all(t, fmt, pool, mem, e) : EK_OK;
     if (s) return s;
     *w     = weights_of(t);
     w->fmt = fmt, w->layout = ek_fmt_info(fmt)->layout;
-    w->data = *used ? mem : t->data;
+    w->data = packs ? mem : t->data;
     return EK_OK;
 }
