@@ -22,6 +22,8 @@
 /* Helpers shared by kernel files are inlined into each: a copy compiled with one ISA's flags must
  * never be the one the linker keeps for another. */
 #define EK_INLINE static inline __attribute__((always_inline))
+/* Kept a function: with registers of its own. */
+#define EK_APART __attribute__((noinline))
 /* Under AddressSanitizer loops stay loops: unrolled, its checks take minutes to compile. */
 #if defined(__SANITIZE_ADDRESS__)
 #define EK_UNROLL

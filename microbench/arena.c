@@ -18,13 +18,13 @@ int arena_make(struct arena *a, size_t bytes)
     munmap(a->data + a->bytes, HUGE - skip);
     a->huge = madvise(a->data, a->bytes, MADV_HUGEPAGE) == 0;
 
-    /* Every 16-bit word is 0x3400 | random sign and low bits: as f16 in [0.25, 0.5), as bf16 and
-     * f32 about 1e-7, never zero, denormal, infinite or NaN; as codes and 6-bit scales anything
-     * goes. */
+    /* Every 16-bit word is 0x3400 | random low bits: as f16 in [0.25, 0.5), as bf16 and f32 about
+     * 1e-7, never zero, negative (scales of caches are not), denormal, infinite or NaN; as codes
+     * and 6-bit scales anything goes. */
     uint64_t *w = (uint64_t *)(void *)a->data, x = 88172645463325252u;
     for (size_t i = 0; i < a->bytes / sizeof *w; i++) {
         x ^= x << 13, x ^= x >> 7, x ^= x << 17; /* xorshift64 */
-        w[i] = (x & UINT64_C(0x83FF83FF83FF83FF)) | UINT64_C(0x3400340034003400);
+        w[i] = (x & UINT64_C(0x03FF03FF03FF03FF)) | UINT64_C(0x3400340034003400);
     }
     return 0;
 }

@@ -24,19 +24,19 @@ static size_t lines(size_t bytes)
 
 static ek_status attention_load(struct loader *l, struct block *b, struct error *e)
 {
-    const struct config    *c = loader_config(l);
-    struct attention_block *a = &b->attention;
-    const size_t            q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    const char *const       names[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
-    const char *const       out[]   = {"self_attn.o_proj"};
-    const size_t            rows[]  = {q, kv, kv};
-    ek_status               s;
+    static const char *const names[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
+                             *const out_name[] = {"self_attn.o_proj"};
+    const struct config            *c          = loader_config(l);
+    struct attention_block         *a          = &b->attention;
+    const size_t                    q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    const size_t                    rows[] = {q, kv, kv};
+    const struct projection_spec    qkv    = {names,      rows, 3, c->hidden, "self_attn.qkv_proj",
+                                              c->qkv_bias};
+    const struct projection_spec    out    = {out_name, &c->hidden, 1, q, NULL, c->o_bias};
     a->window = c->window && b->layer >= c->window_from && b->layer < c->window_to ? c->window : 0;
-    s         = load_vector(l, b->layer, "input_layernorm.weight", c->hidden, &b->norm, e);
-    if (!s)
-        s = load_projection(l, b->layer, names, 3, "self_attn.qkv_proj", rows, c->hidden,
-                            c->qkv_bias, &a->qkv, e);
-    if (!s) s = load_projection(l, b->layer, out, 1, NULL, &c->hidden, q, c->o_bias, &a->out, e);
+    ek_status s = load_vector(l, b->layer, "input_layernorm.weight", c->hidden, &b->norm, e);
+    if (!s) s = load_projection(l, b->layer, &qkv, &a->qkv, e);
+    if (!s) s = load_projection(l, b->layer, &out, &a->out, e);
     if (!s && c->qk_norm)
         s = load_vector(l, b->layer, "self_attn.q_norm.weight", c->head_dim, &a->q_norm, e);
     if (!s && c->qk_norm)
@@ -183,17 +183,17 @@ const struct block_kind block_attention = {
 
 static ek_status gated_load(struct loader *l, struct block *b, struct error *e)
 {
-    const struct config *c    = loader_config(l);
-    const char *const names[] = {"mlp.gate_proj", "mlp.up_proj"}, *const down[] = {"mlp.down_proj"};
-    const size_t rows[] = {c->ffn, c->ffn};
-    ek_status    s =
+    static const char *const     names[]     = {"mlp.gate_proj", "mlp.up_proj"};
+    static const char *const     down_name[] = {"mlp.down_proj"};
+    const struct config         *c           = loader_config(l);
+    const size_t                 rows[]      = {c->ffn, c->ffn};
+    const struct projection_spec gate_up     = {names,      rows, 2, c->hidden, "mlp.gate_up_proj",
+                                                c->mlp_bias};
+    const struct projection_spec down = {down_name, &c->hidden, 1, c->ffn, NULL, c->mlp_bias};
+    ek_status                    s =
         load_vector(l, b->layer, "post_attention_layernorm.weight", c->hidden, &b->norm, e);
-    if (!s)
-        s = load_projection(l, b->layer, names, 2, "mlp.gate_up_proj", rows, c->hidden, c->mlp_bias,
-                            &b->gated.gate_up, e);
-    if (!s)
-        s = load_projection(l, b->layer, down, 1, NULL, &c->hidden, c->ffn, c->mlp_bias,
-                            &b->gated.down, e);
+    if (!s) s = load_projection(l, b->layer, &gate_up, &b->gated.gate_up, e);
+    if (!s) s = load_projection(l, b->layer, &down, &b->gated.down, e);
     return s;
 }
 

@@ -5,14 +5,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-ek_status fail(struct error *e, ek_status s, const char *format, ...)
+int error_write(struct error *e, const char *format, ...)
 {
-    if (!e) return s;
+    if (!e) return 0;
     va_list args;
     va_start(args, format);
     vsnprintf(e->text, sizeof e->text, format, args);
     va_end(args);
     for (char *c = e->text; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7F) *c = '?';
-    return s;
+    return 1;
 }

@@ -44,7 +44,11 @@ ek_status file_map(struct file *f, const char *path, struct error *e)
 
 void file_unmap(struct file *f)
 {
-    if (f->data) munmap((void *)(uintptr_t)f->data, f->bytes);
+    union {
+        const void *in;
+        void       *at;
+    } map = {.in = f->data}; /* munmap wants a pointer that is not const */
+    if (f->data) munmap(map.at, f->bytes);
     *f = (struct file){NULL, 0};
 }
 

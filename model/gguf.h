@@ -59,11 +59,14 @@ struct gguf {
     size_t               data_bytes;
 };
 
-/** Parses memory that outlives g (f is taken over by gguf_open only). */
+/** Parses memory that outlives g; gguf_release frees what that made, not g. */
 ek_status gguf_parse(struct gguf *g, const void *data, size_t bytes, const char *path,
                      struct error *e);
+void      gguf_release(struct gguf *g);
 ek_status gguf_open(struct gguf **g, const char *path, struct error *e);
 void      gguf_close(struct gguf *g);
+/** Bytes of one element in an array; 0 for strings and arrays. */
+size_t gguf_type_bytes(enum gguf_type t);
 
 const struct gguf_value *gguf_find(const struct gguf *g, const char *key);
 /** Numbers of any integer or float type; 0 and *out untouched when missing or of another kind. */

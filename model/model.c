@@ -54,7 +54,7 @@ static void *own(struct model *m, size_t bytes)
 
 static const struct tensor *find(const struct loader *l, size_t layer, const char *rest)
 {
-    char name[NAME_MAX_BYTES];
+    char name[NAME_MAX_BYTES + 40];
     snprintf(name, sizeof name, "model.layers.%zu.%s", layer, rest);
     return source_find(l->m->source, name);
 }
@@ -85,17 +85,16 @@ static ek_status take_matrix(struct loader *l, const struct tensor *t, size_t n,
     if (t->n != n || t->k != k) return wrong_shape(t, n, k, e);
     const enum ek_fmt fmt = tensor_format(t, NULL);
     size_t            bytes;
-    int               used;
     const ek_status   s = ek_weights_bytes(fmt, n, k, &bytes, NULL);
     if (s) return fail(e, s, "%s: tensor %s: %s", t->file, t->name, ek_status_text(s));
     if (!tensor_packs(t, fmt)) {
         report(l, t);
-        return tensor_weights(t, fmt, NULL, w, &used, e);
+        return tensor_weights(t, fmt, NULL, NULL, w, e);
     }
     void *mem = own(l->m, bytes);
     if (!mem) return fail(e, EK_E_NOMEM, "%s: tensor %s: out of memory", t->file, t->name);
     l->m->packed_bytes += bytes;
-    const ek_status packed = tensor_weights(t, fmt, mem, w, &used, e);
+    const ek_status packed = tensor_weights(t, fmt, l->o ? l->o->pool : NULL, mem, w, e);
     report(l, t);
     return packed;
 }
@@ -120,57 +119,54 @@ ek_status load_vector(struct loader *l, size_t layer, const char *name, size_t n
 }
 
 /* Biases of the parts, one behind the other; fused: in one tensor. */
-static ek_status load_bias(struct loader *l, size_t layer, const char *const names[], size_t parts,
-                           const char *fused, const size_t rows[], struct projection *p,
-                           struct error *e)
+static ek_status load_bias(struct loader *l, size_t layer, const struct projection_spec *spec,
+                           struct projection *p, struct error *e)
 {
     char   name[NAME_MAX_BYTES];
     size_t at   = 0;
     float *bias = own(l->m, p->n * sizeof *bias);
     if (!bias) return fail(e, EK_E_NOMEM, "%s: out of memory", l->m->source->path);
     p->bias = bias;
-    if (fused) {
-        snprintf(name, sizeof name, "%s.bias", fused);
+    if (spec->fused) {
+        snprintf(name, sizeof name, "%s.bias", spec->fused);
         const struct tensor *t = find(l, layer, name);
         if (t) return take_vector(l, t, p->n, bias, e);
     }
-    for (size_t i = 0; i < parts; i++) {
-        snprintf(name, sizeof name, "%s.bias", names[i]);
+    for (size_t i = 0; i < spec->parts; i++) {
+        snprintf(name, sizeof name, "%s.bias", spec->names[i]);
         const struct tensor *t = find(l, layer, name);
         if (!t) return missing(l, layer, name, e);
-        const ek_status s = take_vector(l, t, rows[i], bias + at, e);
+        const ek_status s = take_vector(l, t, spec->rows[i], bias + at, e);
         if (s) return s;
-        at += rows[i];
+        at += spec->rows[i];
     }
     return EK_OK;
 }
 
-ek_status load_projection(struct loader *l, size_t layer, const char *const names[], size_t parts,
-                          const char *fused, const size_t rows[], size_t k, int bias,
+ek_status load_projection(struct loader *l, size_t layer, const struct projection_spec *spec,
                           struct projection *p, struct error *e)
 {
     char                 name[NAME_MAX_BYTES];
     const struct tensor *t = NULL;
-    p->n = 0, p->k = k;
-    for (size_t i = 0; i < parts; i++) p->n += rows[i];
-    if (fused) {
-        snprintf(name, sizeof name, "%s.weight", fused);
+    p->n = 0, p->k = spec->k;
+    for (size_t i = 0; i < spec->parts; i++) p->n += spec->rows[i];
+    if (spec->fused) {
+        snprintf(name, sizeof name, "%s.weight", spec->fused);
         t = find(l, layer, name);
     }
     ek_status s = EK_OK;
     if (t) {
         p->parts = 1;
-        s        = take_matrix(l, t, p->n, k, &p->part[0], e);
+        s        = take_matrix(l, t, p->n, p->k, &p->part[0], e);
     }
-    for (size_t i = 0; !t && !s && i < parts; i++) {
-        snprintf(name, sizeof name, "%s.weight", names[i]);
+    for (size_t i = 0; !t && !s && i < spec->parts; i++) {
+        snprintf(name, sizeof name, "%s.weight", spec->names[i]);
         const struct tensor *part = find(l, layer, name);
         if (!part) return missing(l, layer, name, e);
         p->parts = i + 1;
-        s        = take_matrix(l, part, rows[i], k, &p->part[i], e);
+        s        = take_matrix(l, part, spec->rows[i], p->k, &p->part[i], e);
     }
-    if (!s && bias) s = load_bias(l, layer, names, parts, fused, rows, p, e);
-    return s;
+    return !s && spec->bias ? load_bias(l, layer, spec, p, e) : s;
 }
 
 /* ---- the ends: embedding, final norm, head ---- */
@@ -261,7 +257,7 @@ static struct tally count_weights(const struct model *m)
 static uint64_t model_checksum(const struct model *m)
 {
     enum { ENDS = 4096 };
-    uint64_t sum = checksum64(0, m->config.arch, sizeof m->config.arch);
+    uint64_t sum = checksum64(CHECKSUM_START, m->config.arch, sizeof m->config.arch);
     for (size_t i = 0; i < m->source->count; i++) {
         const struct tensor *t       = &m->source->tensors[i];
         const uint64_t       facts[] = {t->type, t->fmt, t->n, t->k, t->bytes, t->checksum};

@@ -25,7 +25,7 @@ struct model_options {
 };
 
 /** Opens a directory or file. Tokenizer and weights that are missing are errors here. */
-ek_status model_open(struct model **m, const char *path, const struct model_options *o,
+ek_status model_open(struct model **out, const char *path, const struct model_options *o,
                      struct error *e);
 void      model_close(struct model *m);
 
@@ -62,7 +62,7 @@ struct session;
 /** Exact sizes, before anything is allocated: KV cache of all layers; everything else. */
 ek_status session_bytes(const struct model *m, const struct session_options *o, uint64_t *kv_bytes,
                         uint64_t *work_bytes, struct error *e);
-ek_status session_open(struct session **s, const struct model *m, const struct session_options *o,
+ek_status session_open(struct session **out, const struct model *m, const struct session_options *o,
                        struct error *e);
 void      session_close(struct session *s);
 

@@ -74,9 +74,15 @@ struct model {
 
 /* ---- for load functions ---- */
 
-/** Tensor names of a layer: "model.layers.<layer>.<rest>". */
-ek_status load_projection(struct loader *l, size_t layer, const char *const names[], size_t parts,
-                          const char *fused, const size_t rows[], size_t k, int bias,
+/** Matrices of a layer that share their input: "model.layers.<layer>.<name>.weight". */
+struct projection_spec {
+    const char *const *names; /* [parts]                                         */
+    const size_t      *rows;  /* [parts]                                         */
+    size_t             parts, k;
+    const char        *fused; /* the name where they are one tensor, or NULL     */
+    int                bias;  /* each has a bias                                 */
+};
+ek_status load_projection(struct loader *l, size_t layer, const struct projection_spec *spec,
                           struct projection *p, struct error *e);
 ek_status load_vector(struct loader *l, size_t layer, const char *name, size_t n, const float **out,
                       struct error *e);

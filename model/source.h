@@ -4,6 +4,7 @@
 #ifndef EK_MODEL_SOURCE_H
 #define EK_MODEL_SOURCE_H
 #include "ek/formats.h"
+#include "ek/pool.h"
 #include "model/config.h"
 #include "model/error.h"
 
@@ -33,7 +34,7 @@ struct tensor {
     size_t           n, k; /* rows, columns; a vector has n = 1. Both >= 1                       */
     const void      *data; /* mapped; PACKED: 64-byte aligned, others: at least element-aligned  */
     size_t           bytes;
-    uint64_t         checksum; /* PACKED: as stored; else 0                                      */
+    uint64_t         checksum; /* in our own directories: as stored; else 0                      */
     const char      *file;     /* where it lies, for messages                                    */
 };
 
@@ -67,20 +68,39 @@ ek_status tensor_floats(const struct tensor *t, size_t row0, size_t row1, float 
                         struct error *e);
 
 /** The format that keeps a tensor without loss (Q4_0 -> q4g32), or the best below it (Q6_K ->
- * q8g32); *exact tells which. */
+ * q8g32); *exact (may be NULL) tells which. */
 enum ek_fmt tensor_format(const struct tensor *t, int *exact);
 
 /**
  * A tensor as weights for ek_linear, in format fmt.
  *
- * Data that is already in fmt's layout is used in place (mapped); else it is packed into mem,
- * 64-byte aligned, ek_weights_bytes(fmt, n, k) long; *used tells whether mem was needed. */
+ * Data that is already in fmt's layout is used in place (mapped); else, where tensor_packs, it is
+ * packed into mem, 64-byte aligned, ek_weights_bytes(fmt, n, k) long, by pool (NULL: serially). */
+ek_status tensor_weights(const struct tensor *t, enum ek_fmt fmt, const ek_pool *pool, void *mem,
+                         struct ek_weights *w, struct error *e);
 /** 1 where tensor_weights needs memory for fmt, 0 where the data lies ready. */
 int tensor_packs(const struct tensor *t, enum ek_fmt fmt);
 
-ek_status tensor_weights(const struct tensor *t, enum ek_fmt fmt, void *mem, struct ek_weights *w,
-                         int *used, struct error *e);
+/**
+ * Rows [row0, row1) of a tensor rounded or carried over into their place in out, the matrix in
+ * format fmt. row0 is a multiple of 16 and row1 too or the last: such pieces may run at once.
+ *
+ * Returns  EK_OK; EK_E_NOMEM; EK_E_FORMAT for a value that is not finite or does not fit. */
+ek_status tensor_pack(const struct tensor *t, enum ek_fmt fmt, size_t row0, size_t row1, void *out,
+                      struct error *e);
 
-/** FNV-1a 64 over 8-byte words: the checksum of packed tensors and of whole models. */
+/** Rows [row0, row1) of t as a tensor of their own; row0 a multiple of 16. */
+struct tensor tensor_rows(const struct tensor *t, size_t row0, size_t row1);
+
+/** tensor_pack of all rows, split over pool (NULL: serial). */
+ek_status tensor_pack_all(const struct tensor *t, enum ek_fmt fmt, const ek_pool *pool, void *out,
+                          struct error *e);
+
+/** The name of a type: "Q6_K". */
+const char *tensor_type_name(enum tensor_type type);
+
+/** FNV-1a 64 over 8-byte words, the last one filled up with zeros: the checksum of tensors and of
+ * whole models. start: CHECKSUM_START, or the checksum of what came before (of whole words). */
+#define CHECKSUM_START UINT64_C(0xCBF29CE484222325)
 uint64_t checksum64(uint64_t start, const void *data, size_t bytes);
 #endif

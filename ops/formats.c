@@ -14,7 +14,9 @@ static const struct ek_fmt_info infos[EK_FMT_COUNT] = {
     [id] = {.name   = #fmt,                                                                        \
             .text   = text_,                                                                       \
             .kind   = EK_FMT_##kind_,                                                              \
-            .layout = EK_FMT_##kind_ == EK_FMT_FLOAT ? EK_LAYOUT_ROWS : EK_LAYOUT_PANEL16,         \
+            .layout = EK_FMT_##kind_ == EK_FMT_FLOAT ? EK_LAYOUT_ROWS                              \
+                      : EK_FMT_##kind_ == EK_FMT_ROW ? EK_LAYOUT_CACHE                             \
+                                                     : EK_LAYOUT_PANEL16,                          \
             .bits   = bits_,                                                                       \
             .group  = group_,                                                                      \
             .block  = (group_) * (groups_),                                                        \
@@ -66,7 +68,7 @@ size_t ek_padded_k(enum ek_fmt fmt, size_t k)
 ek_status ek_weights_bytes(enum ek_fmt fmt, size_t n, size_t k, size_t *bytes, size_t *panel_bytes)
 {
     const struct ek_fmt_info *f = ek_fmt_info(fmt);
-    if (!f || !n || !k || !bytes) return EK_E_ARG;
+    if (!f || f->kind == EK_FMT_ROW || !n || !k || !bytes) return EK_E_ARG;
     if (k > SIZE_MAX / 256 || n > SIZE_MAX - EK_PANEL_ROWS) return EK_E_OVERFLOW;
     const struct ek_geometry g = geometry(f);
 
@@ -118,22 +120,21 @@ static uint16_t *half_at(const struct place *p, size_t array)
     return (uint16_t *)(void *)p->head + array * EK_PANEL_ROWS + p->row;
 }
 
-static void put_code(const struct place *p, size_t col, unsigned code)
+/* The row's word of every unit: four bytes, of one code or of two nibbles. */
+static void put_codes(const struct place *p, const uint8_t *q)
 {
-    uint8_t *at = p->codes + ek_code_bytes(&p->g, col / p->g.group * p->g.group) +
-                  ek_code_offset(p->g.bits, p->row, col % p->g.group);
-    if (p->g.bits == 8)
-        *at = (uint8_t)code;
-    else if (col % 8 < 4)
-        *at = (uint8_t)((*at & 0xF0) | code);
-    else
-        *at = (uint8_t)((*at & 0x0F) | code << 4);
+    const size_t unit = 32 / p->g.bits; /* columns */
+    for (size_t c = 0; c < p->cols; c += unit) {
+        uint8_t *at = p->codes + ek_code_bytes(&p->g, c) + ek_code_offset(p->g.bits, p->row, 0);
+        for (size_t i = 0; i < 4; i++)
+            at[i] = (uint8_t)(p->g.bits == 8 ? q[c + i] : q[c + i] | q[c + i + 4] << 4);
+    }
 }
 
 static void store_block(const struct place *p, const struct row_block *b)
 {
     const size_t groups = p->cols / p->g.group;
-    for (size_t c = 0; c < p->cols; c++) put_code(p, c, b->q[c]);
+    put_codes(p, b->q);
     switch (p->g.kind) {
     case EK_FMT_SYM:
         for (size_t g = 0; g < p->g.block / p->g.group; g++)
@@ -153,7 +154,8 @@ static void store_block(const struct place *p, const struct row_block *b)
             memcpy(p->head + 64 + 64 * w + 4 * p->row, &s[w], sizeof s[w]);
         break;
     }
-    case EK_FMT_FLOAT: break;
+    case EK_FMT_FLOAT:
+    case EK_FMT_ROW: break;
     }
 }
 
@@ -187,10 +189,13 @@ static struct place place_of(const struct ek_fmt_info *f, uint8_t *data, size_t 
 
 /* ---- rounding floats to codes ---- */
 
+/* To the nearest integer, ties to even, within 0..max: rintf without its call. Adding 1.5 * 2^23
+ * leaves no bits for a fraction, and limits that are integers may as well come first. */
 static unsigned clamp_code(float v, unsigned max)
 {
-    const float r = rintf(v);
-    return r <= 0 ? 0 : r >= (float)max ? max : (unsigned)r;
+    const float rounder = 12582912.0F, top = (float)max;
+    const float within = v <= 0 ? 0 : v >= top ? top : v;
+    return (unsigned)(within + rounder - rounder);
 }
 
 /* Scale of a symmetric group: the signed extreme lands on the most negative code. */
@@ -261,7 +266,8 @@ static void round_block(const struct ek_fmt_info *f, const float *x, size_t cols
         break;
     case EK_FMT_MIN: round_min(x, cols, b); break;
     case EK_FMT_SUPER: round_super(x, b); break;
-    case EK_FMT_FLOAT: break;
+    case EK_FMT_FLOAT:
+    case EK_FMT_ROW: break;
     }
 }
 

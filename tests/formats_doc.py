@@ -88,9 +88,67 @@ class Reader:
         return out
 
 
+class Cache(C.Structure):
+    _fields_ = [("struct_size", C.c_size_t), ("fmt", C.c_int), ("heads", C.c_size_t),
+                ("dim", C.c_size_t), ("slots", C.c_size_t), ("data", C.c_void_p)]
+
+
+def cache_numbers(name, data, at, size):
+    raw = data[at:at + size]
+    if name == "bf16":
+        return (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32)[0]
+    return raw.view({"f32": np.float32, "f16": np.float16}[name])[0].astype(np.float32)
+
+
+def read_cache(name, heads, dim, slots, data):
+    """Keys and values [slots][heads][dim] by the formulas of "Key/value caches"."""
+    dp, sp, size = -(-dim // 16) * 16, -(-slots // 16) * 16, {"f32": 4, "i8": 1}.get(name, 2)
+    part = dp * sp * size
+    head = 2 * part + (4 * sp if name == "i8" else 0)
+    assert head * heads == data.size, (name, heads, dim, slots)
+    out = np.empty((2, slots, heads, dim), np.float32)
+    for h in range(heads):
+        for s in range(slots):
+            for c in range(dim):
+                if name != "i8":
+                    k = (s // 16 * dp * 16 + c * 16 + s % 16) * size
+                    v = (s * dp + c) * size
+                    out[0, s, h, c] = cache_numbers(name, data, h * head + k, size)
+                    out[1, s, h, c] = cache_numbers(name, data, h * head + part + v, size)
+                    continue
+                k = s // 16 * dp * 16 + c // 4 * 64 + s % 16 * 4 + c % 4
+                v = s // 4 * dp * 4 + c * 4 + s % 4
+                for i, q in enumerate([int(data[h * head + k]) - 128,
+                                       int(data[h * head + part + v].view(np.int8))]):
+                    d = h * head + 2 * part + i * 2 * sp + 2 * s
+                    out[i, s, h, c] = data[d:d + 2].view(np.float16)[0].astype(np.float32) * q
+    return out
+
+
+def check_caches(lib, rng):
+    """Any finite bytes are a cache: ek_kv_load must see in them what the formulas see."""
+    for name, fmt in [("f32", 0), ("f16", 1), ("bf16", 2), ("i8", 9)]:
+        for heads, dim, slots in [(1, 1, 1), (2, 16, 17), (3, 40, 35), (1, 128, 16)]:
+            size = C.c_size_t()
+            assert lib.ek_kv_bytes(fmt, C.c_size_t(heads), C.c_size_t(dim), C.c_size_t(slots),
+                                   C.byref(size)) == 0
+            raw = np.zeros(size.value + 64, np.uint8)
+            data = raw[-raw.ctypes.data % 64:][:size.value]
+            data[:] = rng.integers(0, 256, size.value, np.uint8) & 0xBB  # no exponent is all ones
+            kv = Cache(C.sizeof(Cache), fmt, heads, dim, slots, data.ctypes.data)
+            want = read_cache(name, heads, dim, slots, data)
+            got = np.empty((2, heads, dim), np.float32)
+            for s in range(slots):
+                assert lib.ek_kv_load(C.byref(kv), C.c_size_t(s), C.c_void_p(got[0].ctypes.data),
+                                      C.c_void_p(got[1].ctypes.data)) == 0
+                assert np.array_equal(got, want[:, s]), (name, heads, dim, slots, s)
+        print("ok cache", name)
+
+
 def main():
     lib = C.CDLL(sys.argv[1])
     rng = np.random.default_rng(1)
+    check_caches(lib, rng)
     for name, (fmt, kind, *_) in FORMATS.items():
         for n, k in SHAPES:
             w = rng.standard_normal((n, k)).astype(np.float32) + np.float32(0.3)

@@ -66,6 +66,31 @@ static int run_vectors(const struct ek_kernels *t)
            ek_topk(t, NULL, x, index_of, y, 1, K, 7);
 }
 
+static int run_attention(const struct ek_kernels *t, enum ek_fmt fmt, size_t m)
+{
+    enum { HEADS = 4, KV_HEADS = 2, DIM = 64, SLOTS = 64 };
+    static const int32_t pos[SLOTS] = {0, 1, 2, 3, 4, 5, 6, 7};
+    const struct ek_kv   kv         = {sizeof kv, fmt, KV_HEADS, DIM, SLOTS, data};
+    struct ek_attention  a          = {.struct_size = sizeof a,
+                                       .kv          = &kv,
+                                       .kv_pos      = pos,
+                                       .used        = 8,
+                                       .q           = x,
+                                       .q_pos       = pos + 8 - m,
+                                       .y           = y,
+                                       .m           = m,
+                                       .heads       = HEADS,
+                                       .ldq         = HEADS * DIM,
+                                       .ldy         = HEADS * DIM,
+                                       .scale       = 0.125f};
+    size_t               bytes;
+    memset(data, 0, sizeof data);
+    return ek_kv_bytes(fmt, KV_HEADS, DIM, SLOTS, &bytes) || bytes > sizeof data ||
+           ek_kv_store(t, NULL, &kv, dense, dense, KV_HEADS * DIM, 8, pos) ||
+           ek_attention_work_bytes(t, &a, NULL, &bytes) ||
+           ek_attention(t, NULL, &a, work, sizeof work);
+}
+
 int main(void)
 {
     static const size_t tokens[] = {1, 4, TOKENS};
@@ -80,7 +105,7 @@ int main(void)
     for (size_t i = 0; i < N * K; i++) dense[i] = (float)(i % 17) - 8;
     const unsigned long before = allocations;
     int                 bad    = 0;
-    for (int f = 0; f < EK_FMT_COUNT; f++) {
+    for (int f = 0; f < EK_FMT_i8; f++) {
         const struct ek_weights w = {(enum ek_fmt)f, ek_fmt_info((enum ek_fmt)f)->layout, N, K,
                                      data};
         bad |= ek_weights_quantize(w.fmt, dense, N, K, data, sizeof data) != EK_OK;
@@ -89,6 +114,9 @@ int main(void)
                 bad |= run_linear(&t, &w, tokens[i], act);
     }
     bad |= run_vectors(&t);
+    for (size_t m = 1; m < 8; m += 6)
+        bad |= run_attention(&t, EK_FMT_f32, m) || run_attention(&t, EK_FMT_f16, m) ||
+               run_attention(&t, EK_FMT_bf16, m) || run_attention(&t, EK_FMT_i8, m);
     const unsigned long made = allocations - before;
     printf("no_malloc: %s, %lu allocations\n", bad ? "an op failed" : "all ops ran", made);
     return bad || made != 0;

@@ -62,7 +62,7 @@ static void test_linear(const ek_pool *pool, const struct ek_weights *w, const f
 static void test_linears(const ek_pool *pool, const float *dense, const float *x)
 {
     static const size_t tokens[] = {1, 5, 40};
-    for (int f = 0; f < EK_FMT_COUNT; f++) {
+    for (int f = 0; f < EK_FMT_i8; f++) {
         const enum ek_fmt fmt = (enum ek_fmt)f;
         size_t            bytes;
         expect_ok("size", ek_weights_bytes(fmt, N, K, &bytes, NULL));
@@ -107,6 +107,57 @@ static void test_vectors(const ek_pool *pool, const float *x)
 #undef BOTH
 }
 
+/* A text of LEN tokens stored and attended to, by one token and by many. */
+static void test_attention(const ek_pool *pool, const float *x, enum ek_fmt fmt, size_t heads,
+                           size_t kv_heads)
+{
+    enum { DIM = 48, LEN = 1100, M = 37 };
+    static int32_t slot[LEN];
+    static float   y[2][M * 16 * DIM];
+    size_t         bytes, width = kv_heads * DIM, need_bytes;
+    char           what[64];
+    expect_ok("cache size", ek_kv_bytes(fmt, kv_heads, DIM, LEN, &bytes));
+    struct ek_kv kv[2];
+    for (size_t i = 0; i < LEN; i++) slot[i] = (int32_t)i;
+    for (int i = 0; i < 2; i++) {
+        kv[i] =
+            (struct ek_kv){sizeof kv[i], fmt, kv_heads, DIM, LEN, need(aligned_alloc(64, bytes))};
+        memset(kv[i].data, 0, bytes);
+        for (size_t at = 0; at < LEN; at += 100) /* x is 40 K floats: 100 tokens of 4 heads fit */
+            expect_ok("store", ek_kv_store(&table, i ? pool : NULL, &kv[i], x + at % 7, x + at % 11,
+                                           width, 100, slot + at));
+    }
+    snprintf(what, sizeof what, "kv_store %s", ek_fmt_info(fmt)->name);
+    expect_same(what, pool->threads, kv[0].data, kv[1].data, bytes);
+    for (size_t m = 1; m <= M; m += M - 1) {
+        snprintf(what, sizeof what, "attention %s %zu/%zu m=%zu", ek_fmt_info(fmt)->name, heads,
+                 kv_heads, m);
+        for (int i = 0; i < 2; i++) {
+            const ek_pool            *p = i ? pool : NULL;
+            const struct ek_attention a = {.struct_size = sizeof a,
+                                           .kv          = &kv[i],
+                                           .kv_pos      = slot,
+                                           .used        = LEN,
+                                           .q           = x,
+                                           .q_pos       = slot + LEN - m,
+                                           .y           = y[i],
+                                           .m           = m,
+                                           .heads       = heads,
+                                           .ldq         = heads * DIM,
+                                           .ldy         = heads * DIM,
+                                           .window      = m > 1 ? 700 : 0,
+                                           .sinks       = 2,
+                                           .scale       = 0.3f};
+            expect_ok(what, ek_attention_work_bytes(&table, &a, p, &need_bytes));
+            void *work = need(aligned_alloc(64, (need_bytes + 63) / 64 * 64));
+            expect_ok(what, ek_attention(&table, p, &a, work, need_bytes));
+            free(work);
+        }
+        expect_same(what, pool->threads, y[0], y[1], m * heads * DIM * sizeof(float));
+    }
+    free(kv[0].data), free(kv[1].data);
+}
+
 int main(void)
 {
     uint64_t seed  = 5;
@@ -123,6 +174,11 @@ int main(void)
         }
         test_linears(&t.pool, dense, x);
         test_vectors(&t.pool, x);
+        test_attention(&t.pool, x, EK_FMT_f32, 4, 1);
+        test_attention(&t.pool, x, EK_FMT_f16, 6, 2);
+        test_attention(&t.pool, x, EK_FMT_bf16, 4, 4);
+        test_attention(&t.pool, x, EK_FMT_i8, 7, 1);
+        test_attention(&t.pool, x, EK_FMT_i8, 12, 3);
         threads_stop(&t);
     }
     free(dense), free(x);

@@ -3,167 +3,129 @@
 #include "tools/ek.h"
 
 #include "microbench/bench.h"
+#include "tools/args.h"
 #include "tools/topology.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char help[] =
-    "usage: ek bench [OPTIONS]\n"
-    "\n"
-    "Times kernels against the read bandwidth and instruction peak measured in the same run.\n"
-    "\n"
-    "  --list            print the names of the selected rows and stop\n"
-    "  --filter RE       rows whose name matches an extended regular expression\n"
-    "  --isa NAME        a level (avx2), one variant (avx2_vnni) or all; default: as dispatch\n"
-    "  --threads 1,2     thread counts; default: 1 and all usable ones\n"
-    "  --mode cold,hot   weights from memory, from cache, or both; default: as the preset says\n"
-    "  --shapes PRESET   core (default), generic4096, vector, llama3.2-1b, llama3.2-3b,\n"
-    "                    qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-7b, qwen2.5-14b, all\n"
-    "  --quick           few rows, short samples\n"
-    "  --memory MIB      what cold rows rotate through, default 2048\n"
-    "  --min-time S      seconds of one sample, default 0.1 (quick: 0.03)\n"
-    "  --repetitions N   samples of a row, default 9 (quick: 5)\n"
-    "  --format F        table (default), json or csv on standard output\n"
-    "  --out FILE        also write Google Benchmark JSON (CSV for a name ending in .csv)\n"
-    "  --baseline FILE   compare medians with an earlier JSON\n"
-    "  --fail-above PCT  with --baseline: exit 1 when a row is slower by more; default 5\n";
-
 struct arguments {
     struct bench_options bench;
-    const char          *format, *out, *baseline;
-    double               fail_above;
-    int                  list, fails; /* fails: --fail-above was given */
+    const char          *out, *baseline;
+    double               fail_above; /* < 0: not given */
+    size_t               memory;     /* MiB */
+    int                  format, list;
 };
 
-static int parse_threads(struct bench_options *o, const char *text)
+enum { FORMAT_TABLE, FORMAT_JSON, FORMAT_CSV };
+
+static int parse_threads(void *to, const char *text)
 {
-    o->thread_count = 0;
-    for (const char *p = text; *p;) {
-        char      *end;
-        const long n = strtol(p, &end, 10);
-        if (end == p || n < 1 || n > 1024 || (*end && *end != ',') ||
-            o->thread_count == BENCH_THREADS_MAX)
-            return -1;
-        o->threads[o->thread_count++] = (size_t)n;
-        p                             = end + (*end == ',');
+    struct bench_options *o = to;
+    struct arg_sizes      l = {.count = 0};
+    if (arg_sizes_parse(&l, text) || l.count > BENCH_THREADS_MAX) return -1;
+    for (o->thread_count = 0; o->thread_count < l.count; o->thread_count++) {
+        const size_t n = l.v[o->thread_count];
+        if (n < 1 || n > CPUS_MAX) return -1;
+        o->threads[o->thread_count] = n;
     }
-    return o->thread_count ? 0 : -1;
+    return 0;
 }
 
-static int parse_modes(struct bench_options *o, const char *text)
+static int parse_modes(void *to, const char *text)
 {
+    struct bench_options *o = to;
     o->cold = !strcmp(text, "cold") || !strcmp(text, "cold,hot") || !strcmp(text, "hot,cold");
     o->hot  = !strcmp(text, "hot") || !strcmp(text, "cold,hot") || !strcmp(text, "hot,cold");
     return o->cold || o->hot ? 0 : -1;
 }
 
-static int parse_number(const char *text, double least, double *value)
+/* EXIT status, or ARGS_GO. */
+static int parse(struct arguments *a, int argc, char **argv)
 {
-    char *end;
-    *value = strtod(text, &end);
-    return end == text || *end || !(*value >= least) ? -1 : 0;
-}
-
-enum option_id {
-    OPT_LIST = 256,
-    OPT_FILTER,
-    OPT_ISA,
-    OPT_THREADS,
-    OPT_MODE,
-    OPT_SHAPES,
-    OPT_QUICK,
-    OPT_MEMORY,
-    OPT_MIN_TIME,
-    OPT_REPETITIONS,
-    OPT_FORMAT,
-    OPT_OUT,
-    OPT_BASELINE,
-    OPT_FAIL_ABOVE,
-};
-
-static const struct option options[] = {
-    {"list", no_argument, NULL, OPT_LIST},
-    {"filter", required_argument, NULL, OPT_FILTER},
-    {"isa", required_argument, NULL, OPT_ISA},
-    {"threads", required_argument, NULL, OPT_THREADS},
-    {"mode", required_argument, NULL, OPT_MODE},
-    {"shapes", required_argument, NULL, OPT_SHAPES},
-    {"quick", no_argument, NULL, OPT_QUICK},
-    {"memory", required_argument, NULL, OPT_MEMORY},
-    {"min-time", required_argument, NULL, OPT_MIN_TIME},
-    {"repetitions", required_argument, NULL, OPT_REPETITIONS},
-    {"format", required_argument, NULL, OPT_FORMAT},
-    {"out", required_argument, NULL, OPT_OUT},
-    {"baseline", required_argument, NULL, OPT_BASELINE},
-    {"fail-above", required_argument, NULL, OPT_FAIL_ABOVE},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
-};
-
-static int format_known(const char *f)
-{
-    return !strcmp(f, "table") || !strcmp(f, "json") || !strcmp(f, "csv");
-}
-
-/* Takes one option; 0, or -1 when its value makes no sense. */
-static int take(struct arguments *a, int id, const char *value)
-{
-    struct bench_options *b = &a->bench;
-    double                v = 0;
-    switch (id) {
-    case OPT_LIST: a->list = 1; return 0;
-    case OPT_FILTER: b->filter = value; return 0;
-    case OPT_ISA: b->isa = value; return 0;
-    case OPT_THREADS: return parse_threads(b, value);
-    case OPT_MODE: return parse_modes(b, value);
-    case OPT_SHAPES: b->preset = value; return 0;
-    case OPT_QUICK: b->quick = 1; return 0;
-    case OPT_MEMORY:
-        if (parse_number(value, 1, &v) || v > 1 << 24) return -1;
-        b->memory = (size_t)v << 20;
-        return 0;
-    case OPT_MIN_TIME: return parse_number(value, 1e-4, &b->min_time);
-    case OPT_REPETITIONS:
-        if (parse_number(value, 1, &v) || v > 64) return -1;
-        b->repetitions = (size_t)v;
-        return 0;
-    case OPT_FORMAT: a->format = value; return format_known(value) ? 0 : -1;
-    case OPT_OUT: a->out = value; return 0;
-    case OPT_BASELINE: a->baseline = value; return 0;
-    case OPT_FAIL_ABOVE: a->fails = 1; return parse_number(value, 0, &a->fail_above);
-    default: return -1;
-    }
-}
-
-/* EXIT_OK to go on, else the exit status; *done when --help was answered. */
-static int parse(struct arguments *a, int argc, char **argv, int *done)
-{
-    opterr = 0, optind = 1;
-    for (int id, at = 0; (id = getopt_long(argc, argv, "h", options, &at)) != -1;) {
-        if (id == 'h') {
-            fputs(help, stdout);
-            *done = 1;
-            return EXIT_OK;
-        }
-        if (id == '?' || id == ':') {
-            fprintf(stderr, "ek bench: %s: no such option, or its value is missing\n",
-                    argv[optind - 1]);
-            return EXIT_USAGE;
-        }
-        if (take(a, id, optarg)) {
-            fprintf(stderr, "ek bench: --%s %s: not understood\n", options[at].name, optarg);
-            return EXIT_USAGE;
-        }
-    }
-    if (optind < argc) {
-        fprintf(stderr, "ek bench: %s: takes no such argument\n", argv[optind]);
-        return EXIT_USAGE;
-    }
-    return EXIT_OK;
+    struct bench_options *b      = &a->bench;
+    const struct arg      list[] = {
+             {.names = "--list",
+              .kind  = ARG_FLAG,
+              .to    = &a->list,
+              .help  = "print the names of the selected rows and stop"},
+             {.names = "--filter",
+              .value = "RE",
+              .kind  = ARG_TEXT,
+              .to    = &b->filter,
+              .help  = "rows whose name matches an extended regular expression"},
+             {.names = "--isa",
+              .value = "NAME",
+              .kind  = ARG_TEXT,
+              .to    = &b->isa,
+              .help  = "a level (avx2), one variant (avx2_vnni) or all; default: as dispatch"},
+             {.names = "--threads",
+              .value = "1,2",
+              .kind  = ARG_PARSE,
+              .to    = b,
+              .parse = parse_threads,
+              .help  = "thread counts; default: 1 and all usable ones"},
+             {.names = "--mode",
+              .value = "cold,hot",
+              .kind  = ARG_PARSE,
+              .to    = b,
+              .parse = parse_modes,
+              .help  = "weights from memory, from cache, or both; default: as the preset says"},
+             {.names = "--shapes",
+              .value = "PRESET",
+              .kind  = ARG_TEXT,
+              .to    = &b->preset,
+              .help  = "core (default), generic4096, attention, vector, llama3.2-1b, llama3.2-3b,\n"
+                            "qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-7b, qwen2.5-14b, all"},
+             {.names = "--quick", .kind = ARG_FLAG, .to = &b->quick, .help = "few rows, short samples"},
+             {.names = "--memory",
+              .value = "MIB",
+              .kind  = ARG_SIZE,
+              .to    = &a->memory,
+              .least = 1,
+              .most  = 1 << 24,
+              .help  = "what cold rows rotate through, default 2048"},
+             {.names = "--min-time",
+              .value = "S",
+              .kind  = ARG_REAL,
+              .to    = &b->min_time,
+              .least = 1e-4,
+              .help  = "seconds of one sample, default 0.1 (quick: 0.03)"},
+             {.names = "--repetitions",
+              .value = "N",
+              .kind  = ARG_SIZE,
+              .to    = &b->repetitions,
+              .least = 1,
+              .most  = 64,
+              .help  = "samples of a row, default 9 (quick: 5)"},
+             {.names = "--format",
+              .value = "table|json|csv",
+              .kind  = ARG_CHOICE,
+              .to    = &a->format,
+              .help  = "of standard output, default table"},
+             {.names = "--out",
+              .value = "FILE",
+              .kind  = ARG_TEXT,
+              .to    = &a->out,
+              .help  = "also write Google Benchmark JSON (CSV for a name ending in .csv)"},
+             {.names = "--baseline",
+              .value = "FILE",
+              .kind  = ARG_TEXT,
+              .to    = &a->baseline,
+              .help  = "compare medians with an earlier JSON"},
+             {.names = "--fail-above",
+              .value = "PCT",
+              .kind  = ARG_REAL,
+              .to    = &a->fail_above,
+              .help  = "with --baseline: exit 1 when a row is slower by more; default 5"},
+    };
+    const struct arg_command c = {.name  = "ek bench",
+                                  .usage = "[OPTIONS]",
+                                  .about = "Times kernels against the read bandwidth and "
+                                           "instruction peak measured in the same run."};
+    return args_parse(&c, list, sizeof list / sizeof *list, argc, argv);
 }
 
 static void set_defaults(struct bench_options *b, const struct topology *t)
@@ -266,17 +228,18 @@ static int print_machine_readable(const struct bench_report *r, int csv)
 static int report(const struct bench_report *r, const struct arguments *a, const struct topology *t)
 {
     int bad = 0;
-    if (!strcmp(a->format, "table"))
+    if (a->format == FORMAT_TABLE)
         print_table(r, a, t);
     else
-        bad |= print_machine_readable(r, !strcmp(a->format, "csv"));
+        bad |= print_machine_readable(r, a->format == FORMAT_CSV);
     if (a->out) {
         const size_t len = strlen(a->out);
         bad |= bench_write(r, len > 4 && !strcmp(a->out + len - 4, ".csv"), a->out);
     }
     if (a->baseline) {
-        const int slower = bench_compare(r, a->baseline, a->fail_above, stdout);
-        bad |= slower < 0 || (a->fails && slower > 0);
+        const int fails  = a->fail_above >= 0;
+        const int slower = bench_compare(r, a->baseline, fails ? a->fail_above : 5, stdout);
+        bad |= slower < 0 || (fails && slower > 0);
     }
     if (r->over)
         fprintf(stderr,
@@ -288,13 +251,11 @@ static int report(const struct bench_report *r, const struct arguments *a, const
 
 int cmd_bench(int argc, char **argv)
 {
-    struct arguments a = {.bench      = {.preset = "core", .memory = (size_t)2048 << 20},
-                          .format     = "table",
-                          .fail_above = 5};
+    struct arguments a = {.bench = {.preset = "core"}, .memory = 2048, .fail_above = -1};
     struct topology  t;
-    int              done   = 0;
-    const int        status = parse(&a, argc, argv, &done);
-    if (status || done) return status;
+    const int        status = parse(&a, argc, argv);
+    if (status != ARGS_GO) return status;
+    a.bench.memory = a.memory << 20;
     if (topology_read(&t, "", NULL)) {
         fprintf(stderr, "ek bench: topology: %s\n", strerror(errno));
         return EXIT_RUN;

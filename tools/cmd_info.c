@@ -3,6 +3,9 @@
 #include "tools/ek.h"
 
 #include "ek/ek.h"
+#include "tools/args.h"
+#include "tools/info_model.h"
+#include "tools/session_args.h"
 #include "tools/topology.h"
 
 #include <errno.h>
@@ -158,19 +161,42 @@ static int print_json(const struct topology *t, uint64_t hardware, uint64_t cpu)
 
 int cmd_info(int argc, char **argv)
 {
-    int json = 0;
-    for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--json")) {
-            json = 1;
-        } else if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help")) {
-            puts("usage: ek info [--json]\n\nPrints the CPU, caches, topology, usable threads, and "
-                 "for every op and format\nthe kernel chosen and why the others were not.");
-            return EXIT_OK;
-        } else {
-            fprintf(stderr, "ek info: %s: no such option\n", argv[i]);
-            return EXIT_USAGE;
-        }
-    }
+    struct info_model_options m      = {0};
+    int                       kv     = 0;
+    const struct arg          list[] = {
+                 {.names = "-m, --model",
+                  .value = "PATH",
+                  .kind  = ARG_TEXT,
+                  .to    = &m.path,
+                  .help  = "a model: its config and every tensor, with format, shape, bits per\n"
+                                    "weight, bytes and checksum"},
+                 {.names = "--verify",
+                  .kind  = ARG_FLAG,
+                  .to    = &m.verify,
+                  .help  = "with -m: read all weights and compare their checksums"},
+                 {.names = "-c, --ctx",
+                  .value = "N",
+                  .kind  = ARG_SIZE,
+                  .to    = &m.context,
+                  .least = 1,
+                  .most  = 1 << 30,
+                  .help  = "with -m: bytes of cache and buffers that a context of N tokens takes"},
+                 {.names = "--kv",
+                  .value = KV_NAMES,
+                  .kind  = ARG_CHOICE,
+                  .to    = &kv,
+                  .help  = "with --ctx: numbers of the cache; default: f16"},
+                 {.names = "--json", .kind = ARG_FLAG, .to = &m.json, .help = "as JSON"},
+    };
+    const struct arg_command c = {
+        .name  = "ek info",
+        .usage = "[-m PATH [--verify] [--ctx N [--kv TYPE]]] [--json]",
+        .about = "Prints the CPU, caches, topology, usable threads, and for every op and format\n"
+                 "the kernel chosen and why the others were not. With -m: a model."};
+    const int status = args_parse(&c, list, sizeof list / sizeof *list, argc, argv);
+    if (status != ARGS_GO) return status;
+    m.kv = kv_format(kv);
+    if (m.path) return info_model(&m);
     const char     *isa      = getenv("EK_ISA");
     const uint64_t  hardware = ek_cpu_detect();
     uint64_t        cpu;
@@ -183,7 +209,7 @@ int cmd_info(int argc, char **argv)
         fprintf(stderr, "ek info: topology: %s\n", strerror(errno));
         return EXIT_RUN;
     }
-    if (json) return print_json(&t, hardware, cpu);
+    if (m.json) return print_json(&t, hardware, cpu);
     printf("ek         %s\n", ek_version());
     print_machine(&t);
     print_features("features", hardware);

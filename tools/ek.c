@@ -16,8 +16,16 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *what;
 } commands[] = {
-    {"info", cmd_info, "the CPU, its topology, and the kernel chosen for every op and format"},
+    {"run", cmd_run, "continue a text with a model"},
+    {"chat", cmd_chat, "talk with a model"},
+    {"speed", cmd_speed, "tokens per second of a model, as llama-bench measures them"},
+    {"ppl", cmd_ppl, "perplexity of a text, and divergence from another model"},
+    {"logits", cmd_logits, "a model's logits at every position, as JSON"},
+    {"convert", cmd_convert, "write a model as a directory that is packed once and loads at once"},
+    {"synth", cmd_synth, "write a model of random weights at the shapes of a known one"},
+    {"info", cmd_info, "the machine and the kernels chosen on it; with -m, a model's tensors"},
     {"bench", cmd_bench, "time kernels against the machine's measured limits"},
+    {"tokenize", cmd_tokenize, "token ids of a text, or the text of ids"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -6,5 +6,13 @@
 enum { EXIT_OK = 0, EXIT_RUN = 1, EXIT_USAGE = 2 };
 
 int cmd_bench(int argc, char **argv);
+int cmd_convert(int argc, char **argv);
+int cmd_synth(int argc, char **argv);
+int cmd_chat(int argc, char **argv);
 int cmd_info(int argc, char **argv);
+int cmd_logits(int argc, char **argv);
+int cmd_ppl(int argc, char **argv);
+int cmd_run(int argc, char **argv);
+int cmd_speed(int argc, char **argv);
+int cmd_tokenize(int argc, char **argv);
 #endif

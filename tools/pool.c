@@ -37,12 +37,28 @@ static void run_tile(void *p, size_t start, size_t length)
     TSAN_RELEASE(c);
 }
 
-static void run(void *self, size_t items, size_t grain, ek_task_fn *fn, void *task)
+static void run_flags(void *self, size_t items, size_t grain, ek_task_fn *fn, void *task,
+                      uint32_t flags)
 {
     struct call c = {fn, task};
     TSAN_RELEASE(&c);
-    pthreadpool_parallelize_1d_tile_1d(self, run_tile, &c, items, grain, 0);
+    pthreadpool_parallelize_1d_tile_1d(self, run_tile, &c, items, grain, flags);
     TSAN_ACQUIRE(&c);
+}
+static void run(void *self, size_t items, size_t grain, ek_task_fn *fn, void *task)
+{
+    run_flags(self, items, grain, fn, task, 0);
+}
+/* Threads that wait for the next call by spinning would keep a core from those at work. */
+static void run_crowded(void *self, size_t items, size_t grain, ek_task_fn *fn, void *task)
+{
+    run_flags(self, items, grain, fn, task, PTHREADPOOL_FLAG_YIELD_WORKERS);
+}
+
+static int crowded(size_t count)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 && count > (size_t)CPU_COUNT(&set);
 }
 
 static void flush_denormals(void)
@@ -90,7 +106,10 @@ int threads_start(struct threads *t, size_t count, const int *cpus)
     pthreadpool_parallelize_1d(t->tp, set_up_thread, &s, count, 0);
     TSAN_ACQUIRE(&s);
     pthread_barrier_destroy(&s.barrier);
-    t->pool = (ek_pool){.struct_size = sizeof t->pool, .threads = count, .run = run, .self = t->tp};
+    t->pool = (ek_pool){.struct_size = sizeof t->pool,
+                        .threads     = count,
+                        .run         = !cpus && crowded(count) ? run_crowded : run,
+                        .self        = t->tp};
     return s.failed ? -1 : 0;
 }
 

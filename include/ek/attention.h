@@ -44,15 +44,15 @@ EK_API ek_status ek_kv_load(const struct ek_kv *kv, size_t slot, float *k, float
 struct ek_attention {
     size_t              struct_size; /* bytes; sizeof(struct ek_attention)                */
     const struct ek_kv *kv;
-    const int32_t      *kv_pos; /* [used] position of each slot; < 0: empty          */
-    size_t              used;   /* slots [0, used) may hold something; <= kv->slots  */
-    const float        *q;      /* [m][ldq] f32, heads * dim used                    */
-    const int32_t      *q_pos;  /* [m] positions, ascending                          */
-    float              *y;      /* [m][ldy] f32, heads * dim written                 */
+    const int32_t      *kv_pos;             /* [used] position of each slot; < 0: empty          */
+    size_t              used;               /* slots [0, used) may hold something; <= kv->slots  */
+    const float        *q;                  /* [m][ldq] f32, heads * dim used                    */
+    const int32_t      *q_pos;              /* [m] positions, ascending                          */
+    float              *y;                  /* [m][ldy] f32, heads * dim written                 */
     size_t              m, heads, ldq, ldy; /* heads: a multiple of kv->heads        */
-    size_t              window; /* tokens that a query sees, itself included; 0: all */
-    size_t              sinks;  /* positions < sinks are seen despite the window     */
-    float               scale;  /* of q . k, > 0; normally dim^-1/2                  */
+    size_t              window;             /* tokens that a query sees, itself included; 0: all */
+    size_t              sinks;              /* positions < sinks are seen despite the window     */
+    float               scale;              /* of q . k, > 0; normally dim^-1/2                  */
 };
 
 /** Working memory of ek_attention with this pool, for any m and used up to these. */

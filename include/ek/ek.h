@@ -2,6 +2,7 @@
 /* ek/ek.h - the whole public interface. */
 #ifndef EK_EK_H
 #define EK_EK_H
+#include "ek/attention.h"
 #include "ek/cpu.h"
 #include "ek/formats.h"
 #include "ek/kernels.h"

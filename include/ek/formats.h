@@ -23,12 +23,14 @@ enum ek_fmt_kind {
     EK_FMT_SYM,   /* w = d * (q - zero), zero = 8 (4 bit) or 128 (8 bit)                */
     EK_FMT_MIN,   /* w = d * q + m                                                      */
     EK_FMT_SUPER, /* w = d * sd * q - m * sm, d and m per 256 columns, sd and sm per 32 */
+    EK_FMT_ROW,   /* w = d * q, one d per row: of a cache, never of weights              */
 };
 
 /** How the bytes of a matrix lie; a matrix of another layout is refused, never misread. */
 enum ek_layout {
     EK_LAYOUT_ROWS    = 1, /* row-major, no padding                              */
     EK_LAYOUT_PANEL16 = 2, /* panels of 16 rows, 64-byte units: docs/formats.md  */
+    EK_LAYOUT_CACHE   = 3, /* that of ek_kv: no layout of weights                */
 };
 
 enum { EK_PANEL_ROWS = 16 };

@@ -34,6 +34,8 @@ enum {
     EK_GEMM_SCRATCH  = 81920, /* bytes: a block of unpacked weights, its scales; sums   */
     EK_READ_BLOCK    = 4096,  /* bytes of one item of read                                 */
     EK_PEAK_LANE_OPS = 768,   /* multiply-adds (f32) or 4-wide dot products (i8) per step  */
+    EK_GQA_CHUNK     = 512,   /* slots of one item of gqa_decode                           */
+    EK_GQA_HEAD      = 16,    /* f32 of a part of gqa_decode before its o                  */
 };
 
 /**
@@ -108,7 +110,7 @@ struct ek_quantize_args {
     float       *d;     /* [rows][kp / group]                                               */
     int32_t     *s;     /* [rows][kp / group]                                               */
     size_t       k, kp; /* columns of x; padded columns, a multiple of group                */
-    size_t       group; /* 32, 64 or 128                                                    */
+    size_t       group; /* a multiple of 16; of a weight format: 32, 64 or 128              */
     size_t       ldx;
     int          per_token; /* 1: one scale for the whole row, repeated for each group          */
 };
@@ -226,6 +228,82 @@ struct ek_peak_i8_args {
 };
 typedef void ek_peak_i8_fn(const struct ek_peak_i8_args *a, size_t begin, size_t end);
 
+/* What attention's kernels know of a cache (docs/formats.md); dp is dim rounded up to 16. */
+struct ek_gqa_cache {
+    const void    *kv;    /* ek_kv_bytes, 64-byte aligned                                     */
+    const int32_t *pos;   /* [used] position of each slot; < 0: empty                         */
+    size_t         heads; /* of keys and values                                               */
+    size_t         dim, slots;
+    size_t         used; /* slots looked at: [0, used), used <= slots. Those that no query sees
+                            must hold finite numbers: zeros, or what was stored there before */
+};
+
+/* Who sees what: a query at position p sees a slot at position s when 0 <= s <= p and (s > p -
+ * window or s < sinks). */
+struct ek_gqa_mask {
+    size_t window; /* tokens, the query's own included; 0: all */
+    size_t sinks;
+};
+
+/**
+ * Stores keys and values, rounded to the cache's format. Exact on every ISA; other slots' bytes are
+ * left alone. Items: head * m + token. */
+struct ek_kv_store_args {
+    void          *kv;    /* the cache; slots that are not in slot[] stay as they are  */
+    const float   *k, *v; /* [m][ld] f32, heads * dim used                             */
+    const int32_t *slot;  /* [m] each < slots, distinct                                */
+    size_t         heads, dim, slots, ld, m;
+};
+typedef void ek_kv_store_fn(const struct ek_kv_store_args *a, size_t begin, size_t end);
+
+/**
+ * One query token against EK_GQA_CHUNK slots of one kv head: for each of the head's `group` query
+ * heads a part [16 + dp] f32: m, l, 14 left alone, o. With s = scale q k log2 e over the slots
+ * seen, m = max s (-inf: none seen), l = sum 2^(s - m), o = sum 2^(s - m) v. Items: head * chunks +
+ * chunk, chunks = ek_gqa_chunks(used). Query head h reads kv head h / group.
+ *
+ * i8 rounds 2^(s - m) times the value's scale to 14 bits or more of the largest of 64 slots. */
+struct ek_gqa_decode_args {
+    struct ek_gqa_cache cache;
+    struct ek_gqa_mask  mask;
+    int32_t             q_pos; /* >= 0 */
+    float               scale;
+    size_t              group;
+    const float        *q;    /* [heads * group][dim] f32; i8: not read                       */
+    const int8_t       *q8;   /* i8: [heads * group][dp] as quantize gives them (group = dp)  */
+    const float        *qd;   /* i8: [heads * group] scales                                   */
+    const int32_t      *qs;   /* i8: [heads * group] sums                                     */
+    float              *part; /* [items][part_stride] f32, group * (16 + dp) used             */
+    size_t              part_stride; /* a multiple of 16; 4 KB between items helps two cores  */
+};
+typedef void ek_gqa_decode_fn(const struct ek_gqa_decode_args *a, size_t begin, size_t end);
+
+/** Joins the parts of gqa_decode, chunk by chunk in order; a head that saw nothing gives 0. Items:
+ * query heads. */
+struct ek_gqa_merge_args {
+    const float *part; /* as gqa_decode leaves them  */
+    float       *y;    /* [heads * group][dim] f32   */
+    size_t       dim, group, chunks, part_stride;
+};
+typedef void ek_gqa_merge_fn(const struct ek_gqa_merge_args *a, size_t begin, size_t end);
+
+/**
+ * Many query tokens: y = softmax(scale q K^T) V over the slots each sees, 0 where it sees none.
+ * Items: head * tiles + tile, tiles = ek_gqa_tiles(group, m): a tile is some tokens with all query
+ * heads of the kv head. scratch belongs to one call at a time. */
+struct ek_gqa_prefill_args {
+    struct ek_gqa_cache cache;
+    struct ek_gqa_mask  mask;
+    float               scale;
+    size_t              group, m;
+    const float        *q;     /* [m][ldq] f32, heads * group * dim used */
+    const int32_t      *q_pos; /* [m] >= 0, ascending                    */
+    float              *y;     /* [m][ldy] f32                           */
+    size_t              ldq, ldy;
+    void               *scratch; /* ek_gqa_scratch_bytes(group, dim), 64-byte aligned */
+};
+typedef void ek_gqa_prefill_fn(const struct ek_gqa_prefill_args *a, size_t begin, size_t end);
+
 enum ek_op {
 #define EK_OP(op, text, act) EK_OP_##op,
 #include "ek/ops.def"
@@ -291,6 +369,11 @@ EK_API void   ek_tile_f32(const float *x, size_t ldx, size_t k, size_t kp, size_
 EK_API void   ek_tile_i8(size_t tile, const int8_t *q, const float *d, const int32_t *s, size_t kp,
                          size_t group, unsigned zero, size_t m, size_t t0, size_t t1, int8_t *tiled,
                          float *td, int32_t *ts);
+
+/** Items of one head of gqa_decode and gqa_prefill; scratch of the latter in bytes. */
+EK_API size_t ek_gqa_chunks(size_t used);
+EK_API size_t ek_gqa_tiles(size_t group, size_t m);
+EK_API size_t ek_gqa_scratch_bytes(size_t group, size_t dim);
 
 #ifdef __cplusplus
 }

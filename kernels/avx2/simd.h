@@ -206,6 +206,12 @@ EK_INLINE void i_store_i8(int8_t *p, vi a) /* VL lanes in [-128, 127] */
     _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi16(w, w));
 }
 
+EK_INLINE void i_store_u8(uint8_t *p, vi a) /* VL lanes in [0, 255] */
+{
+    const __m128i w = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    _mm_storel_epi64((__m128i *)(void *)p, _mm_packus_epi16(w, w));
+}
+
 EK_INLINE vf v_load_f16(const uint16_t *p)
 {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
@@ -231,6 +237,12 @@ EK_INLINE vf v_load_f16_n(const uint16_t *p, size_t n)
 EK_INLINE vf v_load_bf16_n(const uint16_t *p, size_t n)
 {
     return bf16_to_float(load_u16_n(p, n));
+}
+
+EK_INLINE void v_store_f16(uint16_t *p, vf a) /* to nearest even */
+{
+    _mm_storeu_si128((__m128i *)(void *)p,
+                     _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
 /* Columns become rows: r[i] lane j <-> r[j] lane i. */

@@ -37,6 +37,7 @@ EK_INLINE vi dot_in_place(vi acc, vi w, vi x)
 {
     return _mm512_add_epi32(acc, dot_sum(i_opaque(_mm512_maddubs_epi16(w, x))));
 }
-#define DOT4_TOKEN DOT4
-#define DOT8_TOKEN DOT8
+#define DOT4_TOKEN         DOT4
+#define DOT8_TOKEN         DOT8
+#define KEY_DOT(acc, w, x) dot8_signed(acc, w, x_lane(x, 0))
 #endif

@@ -27,4 +27,5 @@ EK_INLINE vi dot_in_place(vi acc, vi w, vi x)
 }
 #define DOT4_TOKEN(acc, w, x, t) dot_in_place(acc, w, x_lane(x, t))
 #define DOT8_TOKEN               DOT4_TOKEN
+#define KEY_DOT(acc, w, x)       dot_in_place(acc, w, x_lane(x, 0))
 #endif

@@ -187,6 +187,11 @@ EK_INLINE void i_store_i8(int8_t *p, vi a) /* VL lanes in [-128, 127] */
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(a));
 }
 
+EK_INLINE void i_store_u8(uint8_t *p, vi a) /* VL lanes in [0, 255] */
+{
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(a));
+}
+
 EK_INLINE vf v_load_f16(const uint16_t *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
@@ -204,6 +209,12 @@ EK_INLINE vf v_load_bf16_n(const uint16_t *p, size_t n)
 {
     const __m256i h = _mm256_maskz_loadu_epi16(lanes(n), p);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+EK_INLINE void v_store_f16(uint16_t *p, vf a) /* to nearest even */
+{
+    _mm256_storeu_si256((__m256i *)(void *)p,
+                        _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
 /* Columns become rows: r[i] lane j <-> r[j] lane i. */

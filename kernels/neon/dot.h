@@ -32,6 +32,12 @@ EK_INLINE vi dot_sum(vi acc)
 {
     return acc;
 }
+EK_INLINE vi x_four(const int8_t *x) /* four activations in every lane */
+{
+    int32_t four;
+    memcpy(&four, x, sizeof four);
+    return vdupq_n_s32(four);
+}
 EK_INLINE vi dot_start(const int32_t *bias)
 {
     return vdupq_n_s32(*bias);

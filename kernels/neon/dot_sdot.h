@@ -22,4 +22,5 @@ EK_INLINE vi dot_in_place(vi acc, vi w, vi x)
 {
     return vdotq_s32(acc, BYTES(w), BYTES(x));
 }
+#define KEY_DOT(acc, w, x) dot_in_place(acc, w, x_four(x))
 #endif

@@ -26,4 +26,5 @@ EK_INLINE void unpack_pair(vi a, vi b, int32_t *first, int32_t *second)
     vst1q_s32(first, vzip1q_s32(a, b));  /* rows 0, 1 */
     vst1q_s32(second, vzip2q_s32(a, b)); /* rows 2, 3 */
 }
+#define KEY_DOT(acc, w, x) dot_in_place(acc, w, x_four(x))
 #endif

@@ -37,4 +37,5 @@ EK_INLINE vi dot_in_place(vi acc, vi w, vi x)
 {
     return dot_four(acc, w, vreinterpretq_s8_s32(x));
 }
+#define KEY_DOT(acc, w, x) dot_in_place(acc, w, x_four(x))
 #endif

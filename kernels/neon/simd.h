@@ -187,6 +187,13 @@ EK_INLINE void i_store_i8(int8_t *p, vi a) /* VL lanes in [-128, 127] */
     memcpy(p, &b, VL);
 }
 
+EK_INLINE void i_store_u8(uint8_t *p, vi a) /* VL lanes in [0, 255] */
+{
+    const uint16x4_t w = vmovn_u32(vreinterpretq_u32_s32(a));
+    const uint8x8_t  b = vmovn_u16(vcombine_u16(w, w));
+    memcpy(p, &b, VL);
+}
+
 EK_INLINE vf v_load_f16(const uint16_t *p)
 {
     return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
@@ -206,6 +213,11 @@ EK_INLINE vf v_load_bf16_n(const uint16_t *p, size_t n)
     uint16_t t[VL] = {0};
     memcpy(t, p, n * sizeof *t);
     return v_load_bf16(t);
+}
+
+EK_INLINE void v_store_f16(uint16_t *p, vf a) /* to nearest even */
+{
+    vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(a)));
 }
 
 /* Columns become rows: r[i] lane j <-> r[j] lane i. */

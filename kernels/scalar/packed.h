@@ -67,6 +67,7 @@ static inline struct scalar_group scalar_group_at(const struct ek_geometry *f, c
         g.minimum = -half_at(head, 1, row) * (double)ek_super_sm(s, j);
         break;
     }
+    case EK_FMT_ROW:
     case EK_FMT_FLOAT: break;
     }
     return g;

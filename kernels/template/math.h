@@ -30,6 +30,19 @@ EK_INLINE vf v_exp(vf x)
     return v_scale(v_add(v_set(1.0f), p), n);
 }
 
+/* 2^x for x <= 0: 1 ulp, 1 at 0; 0 below -150; NaN stays NaN. */
+EK_INLINE vf v_exp2(vf x)
+{
+    const vf c = v_max(v_set(-151.0f), x), n = v_round(c), r = v_sub(c, n);
+    vf       p = v_set(0x1.41fb2cp-13f);
+    p          = v_fma(p, r, v_set(0x1.5f3f32p-10f));
+    p          = v_fma(p, r, v_set(0x1.3b2d50p-7f));
+    p          = v_fma(p, r, v_set(0x1.c6aee6p-5f));
+    p          = v_fma(p, r, v_set(0x1.ebfbdcp-3f));
+    p          = v_fma(p, r, v_set(0x1.62e430p-1f));
+    return v_scale(v_fma(p, r, v_set(1.0f)), n);
+}
+
 /* 1 / (1 + e^-x): 3 ulp, flushed to 0 below -88.7. */
 EK_INLINE vf v_sigmoid(vf x)
 {

@@ -53,6 +53,7 @@ EK_INLINE void group_scale(const struct ek_geometry *f, const uint8_t *head, siz
         *minimum = v_mul(v_sub(v_set(0.0f), head_halves(head, 1, v)), low_byte(sb->sm));
         sb->sd = i_srl(sb->sd, 8), sb->sm = i_srl(sb->sm, 8);
         break;
+    case EK_FMT_ROW:
     case EK_FMT_FLOAT: break;
     }
 }

@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# tools/commands.sh [EK] - every subcommand that runs a model, as a user would, on model/default: results
+# that must agree do, bad input is refused in one line, what is interrupted leaves nothing behind.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+ek=$(realpath "${1:-build/release/tools/ek}")
+model=$PWD/model/default
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+    echo "commands: $*" >&2
+    exit 1
+}
+same() { # what, one, other
+    [[ $2 == "$3" ]] || fail "$1 differ: '${2:0:200}' and '${3:0:200}'"
+}
+# refused STATUS COMMAND...: that status, one line on stderr, nothing on stdout
+refused() {
+    local want=$1 status=0
+    shift
+    "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
+    [[ $status == "$want" && ! -s $work/out && $(wc -l <"$work/err") == 1 ]] ||
+        fail "$* gave status $status, not $want with one line: $(cat "$work/err")"
+}
+
+echo "== run: the same text for any threads, the same ids as logits and tokenize give"
+prompt="Once upon a time there was a little dog."
+greedy=(run -m "$model" -p "$prompt" --temp 0 -n 40)
+text=$($ek "${greedy[@]}" -t 1)
+[[ ${#text} -gt 60 ]] || fail "too short a text: $text"
+same "texts of 1 and 2 threads" "$text" "$($ek "${greedy[@]}" -t 2)"
+sampled=(run -m "$model" -p "$prompt" -n 40 --seed 7)
+same "texts of one seed" "$($ek "${sampled[@]}" -t 1)" "$($ek "${sampled[@]}" -t 2)"
+ids=$($ek tokenize -m "$model" -p "$prompt")
+same "text and its ids" "$prompt" "$($ek tokenize -m "$model" --decode "${ids// /,}")"
+first=$($ek "${greedy[@]}" --ids | cut -d' ' -f1)
+python3 - "$first" <($ek logits -m "$model" --ids "${ids// /,}" --last -o json) <<'PY'
+import json, sys
+row = json.load(open(sys.argv[2]))["logits"][-1]
+assert max(range(len(row)), key=row.__getitem__) == int(sys.argv[1]), "the largest logit is another"
+PY
+
+echo "== chat by a pipe"
+reply=$(printf 'Hello\n' | $ek chat -m "$model" --template zephyr --temp 0 -n 8 2>/dev/null)
+[[ -n $reply ]] || fail "no reply"
+refused 1 "$ek" chat -m "$model"
+
+echo "== convert, info: whole or not at all"
+$ek convert "$model" "$work/q4" --type q4
+$ek info -m "$work/q4" --verify | grep -q ' checksums agree' || fail "checksums"
+$ek run -m "$work/q4" -p "$prompt" --temp 0 -n 4 >/dev/null
+cp -r "$work/q4" "$work/before"
+for delay in 0.002 0.005 0.01 0.02; do
+    $ek convert "$model" "$work/q4" --type f32 & pid=$!
+    sleep "$delay"
+    kill -9 $pid 2>/dev/null || true
+    wait $pid 2>/dev/null || true
+    kind=$($ek info -m "$work/q4" --verify --json | grep -c '"broken": true' || true)
+    same "broken tensors" 0 "$kind"
+done
+predicted=$($ek info -m "$model" --ctx 300 --kv i8 --json | grep -o '"kv_bytes": [0-9]*')
+reported=$($ek speed -m "$model" -p 0 -n 8 -d 292 -r 1 -t 1 --kv i8 -o json | grep -o '"kv_bytes": [0-9]*')
+echo "cache: predicted $predicted, reported $reported"
+
+echo "== speed: JSON; memory within file, cache and 64 MB"
+$ek speed -m "$model" -p 64 -n 16 -r 2 -t 1 -o json --memory 256 >"$work/speed.json" || true
+python3 - "$work/speed.json" "$model/model.safetensors" <<'PY'
+import json, os, sys
+rows = json.load(open(sys.argv[1]))
+assert [(r["n_prompt"], r["n_gen"]) for r in rows] == [(64, 0), (0, 16)]
+for r in rows:
+    assert r["avg_ts"] > 0 and len(r["samples_ts"]) == 2
+    assert r["peak_rss"] < os.path.getsize(sys.argv[2]) + r["kv_bytes"] + 64e6, r["peak_rss"]
+PY
+
+echo "== ppl: of itself no divergence, of 4 bit some"
+text=tests/fixtures/story.txt
+$ek ppl -m "$model" -f $text --ctx 128 --kl-base-save "$work/base.kl" | tail -n 1 |
+    grep -Eq '^Final estimate: PPL = [0-9.]+ \+/- [0-9.]+$' || fail "ppl"
+$ek ppl -m "$model" -f $text --ctx 128 --kl-base "$work/base.kl" >"$work/same"
+grep -Eq 'Mean KLD.* 0\.0000' "$work/same" || fail "$(cat "$work/same")"
+$ek ppl -m "$work/q4" -f $text --ctx 128 --kl-base "$work/base.kl" >"$work/other"
+grep -Eq 'Same top p' "$work/other" || fail "$(cat "$work/other")"
+if grep -Eq 'Mean KLD.* 0\.0000' "$work/other"; then fail "$(cat "$work/other")"; fi
+refused 1 "$ek" ppl -m "$model" -f $text --ctx 64 --kl-base "$work/base.kl"
+
+echo "== what makes no sense"
+refused 1 "$ek" run -m "$work/none" -p x
+refused 1 "$ek" run -m README.md -p x
+refused 2 "$ek" run -m "$model" --nope
+refused 2 "$ek" run -m "$model" -p x --temp hot
+refused 1 "$ek" logits -m "$model" --ids 1,99999999
+refused 2 "$ek" convert "$model" "$work/x" --type q5
+refused 1 "$ek" convert "$work" "$work/x" --type q4
+head -c 100000 "$model/model.safetensors" >"$work/q4/model.safetensors"
+refused 1 "$ek" run -m "$work/q4" -p x
+echo "commands: all agree"

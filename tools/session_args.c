@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tools/session_args.c - opens threads, model and session for a command. */
+#include "tools/session_args.h"
+
+#include "tools/ek.h"
+#include "tools/progress.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+uint64_t peak_resident(void)
+{
+    struct rusage u;
+    return getrusage(RUSAGE_SELF, &u) ? 0 : (uint64_t)u.ru_maxrss << 10;
+}
+
+enum ek_fmt kv_format(int choice)
+{
+    static const char *const names[] = {"f16", "bf16", "f32", "i8"}; /* KV_NAMES */
+    enum ek_fmt              fmt     = EK_FMT_COUNT;
+    ek_fmt_from_name(names[choice], &fmt);
+    return fmt;
+}
+
+enum ek_activation act_kind(int choice)
+{
+    static const enum ek_activation kinds[] = {EK_ACTIVATION_AUTO, EK_ACTIVATION_I8,
+                                               EK_ACTIVATION_F32};
+    return kinds[choice];
+}
+
+int runner_fail(const struct runner *r, const struct error *e)
+{
+    progress_clear();
+    fprintf(stderr, "%s: %s\n", r->command, e->text);
+    return EXIT_RUN;
+}
+
+int runner_threads(const struct runner *r, struct threads *t, size_t count)
+{
+    const int *cpus = count <= r->topology.perf_cores ? r->topology.cpus : NULL;
+    if (!threads_start(t, count, cpus)) return 0;
+    fprintf(stderr, "%s: cannot start %zu threads\n", r->command, count);
+    return EXIT_RUN;
+}
+
+int runner_open_model(struct runner *r, const char *command, const struct session_args *a)
+{
+    struct error e;
+    *r = (struct runner){.command = command};
+    if (!a->model) {
+        fprintf(stderr, "%s: no model: -m PATH, or EK_MODEL in the environment\n", command);
+        return EXIT_USAGE;
+    }
+    if (topology_read(&r->topology, "", NULL)) {
+        fprintf(stderr, "%s: topology: %s\n", command, strerror(errno));
+        return EXIT_RUN;
+    }
+    const int bad = runner_threads(r, &r->threads, a->threads ? a->threads : r->topology.threads);
+    if (bad) return bad;
+    const struct model_options o = {.pool = &r->threads.pool, .progress = progress_show};
+    return model_open(&r->model, a->model, &o, &e) ? runner_fail(r, &e) : 0;
+}
+
+int runner_open_session(struct runner *r, const struct session_args *a)
+{
+    enum { CONTEXT = 4096, BATCH = 512 };
+    const size_t trained = model_config(r->model)->context;
+    struct error e;
+    r->context = a->context ? a->context : trained && trained < CONTEXT ? trained : CONTEXT;
+    r->batch   = a->batch ? a->batch : BATCH;
+    const struct session_options o = {.pool       = &r->threads.pool,
+                                      .kv         = kv_format(a->kv),
+                                      .context    = r->context,
+                                      .batch      = r->batch,
+                                      .sinks      = a->sinks,
+                                      .activation = act_kind(a->act)};
+    return session_open(&r->session, r->model, &o, &e) ? runner_fail(r, &e) : 0;
+}
+
+void runner_close(struct runner *r)
+{
+    if (r->session) session_close(r->session);
+    if (r->model) model_close(r->model);
+    if (r->threads.tp) threads_stop(&r->threads);
+}

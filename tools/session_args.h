@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tools/session_args.h - what every command that runs a model takes, and what it opens with it. */
+#ifndef EK_TOOLS_SESSION_ARGS_H
+#define EK_TOOLS_SESSION_ARGS_H
+#include "model/model.h"
+#include "tools/args.h"
+#include "tools/pool.h"
+#include "tools/topology.h"
+
+struct session_args {
+    const char *model;
+    size_t      threads, context, batch, sinks;
+    int         kv, act, verbose; /* kv, act: positions in KV_NAMES, ACT_NAMES */
+};
+
+#define KV_NAMES  "f16|bf16|f32|i8"
+#define ACT_NAMES "auto|i8|f32"
+
+/* Entries of the table of options. a: struct session_args. */
+#define SESSION_ARGS(a)                                                                            \
+    {.names = "-m, --model",                                                                       \
+     .value = "PATH",                                                                              \
+     .kind  = ARG_TEXT,                                                                            \
+     .to    = &(a).model,                                                                          \
+     .help  = "the model: a directory (Hugging Face's or ek convert's) or a GGUF file"},            \
+        {.names = "-t, --threads",                                                                 \
+         .value = "N",                                                                             \
+         .kind  = ARG_SIZE,                                                                        \
+         .to    = &(a).threads,                                                                    \
+         .least = 1,                                                                               \
+         .most  = CPUS_MAX,                                                                        \
+         .help  = "threads; default: one per usable performance core"},                             \
+        {.names = "-c, --ctx",                                                                     \
+         .value = "N",                                                                             \
+         .kind  = ARG_SIZE,                                                                        \
+         .to    = &(a).context,                                                                    \
+         .least = 1,                                                                               \
+         .most  = 1 << 30,                                                                         \
+         .help  = "context in tokens; default: the model's, at most 4096"},                         \
+        {.names = "-b, --batch",                                                                   \
+         .value = "N",                                                                             \
+         .kind  = ARG_SIZE,                                                                        \
+         .to    = &(a).batch,                                                                      \
+         .least = 1,                                                                               \
+         .most  = 1 << 16,                                                                         \
+         .help  = "tokens of one prefill step; default: 512; ek ppl: 256"},                         \
+        {.names = "--kv",                                                                          \
+         .value = KV_NAMES,                                                                        \
+         .kind  = ARG_CHOICE,                                                                      \
+         .to    = &(a).kv,                                                                         \
+         .help  = "numbers of the key and value cache; default: f16"},                              \
+        {.names = "--act",                                                                         \
+         .value = ACT_NAMES,                                                                       \
+         .kind  = ARG_CHOICE,                                                                      \
+         .to    = &(a).act,                                                                        \
+         .help  = "how activations enter products; auto: 8 bit for packed weights"},                \
+        {.names = "--sinks",                                                                       \
+         .value = "N",                                                                             \
+         .kind  = ARG_SIZE,                                                                        \
+         .to    = &(a).sinks,                                                                      \
+         .most  = 1 << 20,                                                                         \
+         .help  = "with a sliding window: first tokens that stay visible"},                         \
+    {                                                                                              \
+        .names = "-v, --verbose", .kind = ARG_FLAG, .to = &(a).verbose,                            \
+        .help = "say more on stderr"                                                               \
+    }
+
+/* Threads, model and session of one command. */
+struct runner {
+    const char     *command; /* "ek run" */
+    struct topology topology;
+    struct threads  threads;
+    struct model   *model;
+    struct session *session;
+    size_t          context, batch; /* of the session */
+};
+
+/* The cache format and activation of a choice. */
+enum ek_fmt        kv_format(int choice);
+enum ek_activation act_kind(int choice);
+
+/* Each: 0, or the exit status, the error having been printed as one line. */
+int runner_open_model(struct runner *r, const char *command, const struct session_args *a);
+int runner_open_session(struct runner *r, const struct session_args *a);
+/* Pool of count threads, pinned where there are cores enough. */
+int runner_threads(const struct runner *r, struct threads *t, size_t count);
+
+void runner_close(struct runner *r);
+
+/* Prints "ek run: line" on stderr; EXIT_RUN. */
+int runner_fail(const struct runner *r, const struct error *e);
+
+double seconds_now(void);
+/* Most memory that this process ever had resident, in bytes. */
+uint64_t peak_resident(void);
+#endif
