@@ -8,6 +8,10 @@
 
 #if EK_ARCH_X86
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 /* Registers that the operating system saves on a context switch, XCR0. */
 static uint64_t saved_state(void)
@@ -26,6 +30,24 @@ static int has_avxvnni(void)
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
 
+/* Tile registers: they are saved, and Linux lets this process use them. It asks for a request first,
+ * so that a program which never uses them has small signal frames; one that it has granted before
+ * it grants again. Older kernels do not know it, and then do not save the registers either. */
+static int has_amx(uint64_t state)
+{
+    enum { TILE_STATE = 0x60000, TILE_BITS = 3 << 24 /* amx-tile, amx-int8 */ };
+    unsigned a, b, c, d;
+    if ((state & TILE_STATE) != TILE_STATE || !__get_cpuid_count(7, 0, &a, &b, &c, &d) ||
+        (d & TILE_BITS) != TILE_BITS)
+        return 0;
+#if defined(__linux__)
+    enum { REQUEST_STATE = 0x1023, TILE_DATA = 18 };
+    return !syscall(SYS_arch_prctl, REQUEST_STATE, TILE_DATA);
+#else
+    return 0;
+#endif
+}
+
 static uint64_t detect(void)
 {
     enum { YMM = 0x06, ZMM = 0xE6 };
@@ -42,6 +64,7 @@ static uint64_t detect(void)
         return cpu;
     cpu |= EK_CPU_avx512;
     if (cpuinfo_has_x86_avx512vnni()) cpu |= EK_CPU_avx512vnni;
+    if (has_amx(state)) cpu |= EK_CPU_amx;
     return cpu;
 }
 #elif EK_ARCH_ARM64

@@ -13,6 +13,7 @@ static const struct ek_kernel registry[] = {
      .fmt     = EK_FMT_##f,                                                                        \
      .prio    = (p),                                                                               \
      .needs   = (n),                                                                               \
+     .tile    = (n)&EK_CPU_amx ? EK_TILE_AMX : EK_TILE,                                            \
      .fn.o    = EK_KERNEL_SYM(o, f, i, v)},
 #include "kernels/kernels.def"
 #undef EK_KERNEL

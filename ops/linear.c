@@ -32,6 +32,17 @@ static size_t min(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static size_t max(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Tokens of the tiles that m tokens take. */
+static size_t whole_tiles(size_t tile, size_t m)
+{
+    return (m + tile - 1) / tile * tile;
+}
+
 /* Reserves count elements; sets *over instead of wrapping. */
 static size_t reserve(size_t *total, size_t count, size_t size, int *over)
 {
@@ -60,11 +71,11 @@ static void plan_buffers(struct plan *p, const struct ek_weights *w, const ek_po
         p->sums = reserve(&p->total, cells, sizeof(float), over);
     if (!p->use_gemm) return;
 
-    const size_t tokens = (m + EK_TILE - 1) / EK_TILE * EK_TILE;
-    if (p->packed_i8) {
-        p->tx = reserve(&p->total, ek_tile_i8_bytes(p->kp, m), 1, over);
-        p->td = reserve(&p->total, tokens * p->groups, sizeof(float), over);
-        p->ts = reserve(&p->total, tokens * p->groups, sizeof(int32_t), over);
+    if (p->packed_i8) { /* for any kernel's tiles */
+        const size_t tokens = max(whole_tiles(EK_TILE, m), whole_tiles(EK_TILE_AMX, m));
+        p->tx               = reserve(&p->total, tokens, p->kp, over);
+        p->td               = reserve(&p->total, tokens * p->groups, sizeof(float), over);
+        p->ts               = reserve(&p->total, tokens * p->groups, sizeof(int32_t), over);
     } else {
         p->tx = reserve(&p->total, ek_tile_f32_bytes(p->kp, m), 1, over);
     }
@@ -120,7 +131,7 @@ struct call {
     const struct ek_kernels *t;
     const struct ek_weights *w;
     const float             *x;
-    size_t                   ldx, m, ldy;
+    size_t                   ldx, m, ldy, tile; /* tile: tokens of one, of the chosen gemm */
     float                   *y;
     unsigned char           *work;
 };
@@ -174,16 +185,16 @@ static void sum_rows(const struct call *c, const float *x, size_t ldx)
         }
 }
 
-/* Tokens [6 b, 6 e): everything between x and the tiles gemm reads. */
+/* Tokens of tiles [b, e): everything between x and the tiles gemm reads. */
 static void prepare_tiles(void *task, size_t b, size_t e)
 {
     const struct call *c  = task;
     const struct plan *p  = c->p;
-    const size_t       t0 = b * EK_TILE, t1 = min(e * EK_TILE, c->m);
+    const size_t       t0 = b * c->tile, t1 = min(e * c->tile, c->m);
     if (p->round) quantize_rows(c, t0, t1);
     if (p->packed_i8) {
-        ek_tile_i8(at(c, p->xq), at(c, p->xd), at(c, p->xs), p->kp, p->group, p->f->zero, c->m, t0,
-                   t1, at(c, p->tx), at(c, p->td), at(c, p->ts));
+        ek_tile_i8(c->tile, at(c, p->xq), at(c, p->xd), at(c, p->xs), p->kp, p->group, p->f->zero,
+                   c->m, t0, t1, at(c, p->tx), at(c, p->td), at(c, p->ts));
         return;
     }
     if (p->copy_x) copy_rows(c, t0, t1);
@@ -322,7 +333,8 @@ ek_status ek_linear(const struct ek_kernels *t, const ek_pool *pool, const struc
         if (!p.use_gemm) {
             call_gemv(&c, pool);
         } else {
-            ek_parallel(pool, (c.m + EK_TILE - 1) / EK_TILE, 1, prepare_tiles, &c);
+            c.tile = (p.packed_i8 ? t->gemm_i8 : t->gemm)[w->fmt]->tile;
+            ek_parallel(pool, whole_tiles(c.tile, c.m) / c.tile, 1, prepare_tiles, &c);
             ek_parallel(pool, p.slots, 1, run_gemm, &c);
         }
     }

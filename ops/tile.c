@@ -4,19 +4,19 @@
 
 #include <string.h>
 
-static size_t tiles_of(size_t m)
+static size_t tokens_of(size_t tile, size_t m) /* whole tiles of them */
 {
-    return (m + EK_TILE - 1) / EK_TILE;
+    return (m + tile - 1) / tile * tile;
 }
 
 size_t ek_tile_f32_bytes(size_t kp, size_t m)
 {
-    return tiles_of(m) * EK_TILE * kp * sizeof(float);
+    return tokens_of(EK_TILE, m) * kp * sizeof(float);
 }
 
-size_t ek_tile_i8_bytes(size_t kp, size_t m)
+size_t ek_tile_i8_bytes(size_t tile, size_t kp, size_t m)
 {
-    return tiles_of(m) * EK_TILE * kp;
+    return tokens_of(tile, m) * kp;
 }
 
 static size_t min(size_t a, size_t b)
@@ -30,7 +30,7 @@ void ek_tile_f32(const float *x, size_t ldx, size_t k, size_t kp, size_t m, size
     for (size_t kb = 0; kb < kp; kb += EK_GEMM_KB_F32) {
         const size_t width = min(EK_GEMM_KB_F32, kp - kb), used = kb < k ? min(width, k - kb) : 0;
         for (size_t t = t0; t < t1; t += EK_TILE) {
-            float       *out    = tiled + kb * tiles_of(m) * EK_TILE + t * width;
+            float       *out    = tiled + kb * tokens_of(EK_TILE, m) + t * width;
             const size_t tokens = min(EK_TILE, m - t);
             if (tokens < EK_TILE || used < width) memset(out, 0, width * EK_TILE * sizeof *out);
             for (size_t c = 0; c < used; c++)
@@ -40,36 +40,40 @@ void ek_tile_f32(const float *x, size_t ldx, size_t k, size_t kp, size_t m, size
     }
 }
 
-/* [K block][tile][group][token]: where group g of a row lies. */
-static size_t group_index(size_t kp, size_t group, size_t m, size_t t, size_t g)
+/* Rows of q, tokens of one tile, as [column / run][token][run]. */
+static void tile_columns(const int8_t *q, size_t ldq, size_t width, size_t run, size_t tile,
+                         size_t tokens, int8_t *out)
 {
-    const size_t kb     = g * group / EK_GEMM_KB_I8 * EK_GEMM_KB_I8;
-    const size_t groups = min(EK_GEMM_KB_I8, kp - kb) / group;
-    return (kb / group * tiles_of(m) + t / EK_TILE * groups + g - kb / group) * EK_TILE;
+    if (tokens < tile) memset(out, 0, width * tile);
+    for (size_t c = 0; c < width; c += run)
+        for (size_t i = 0; i < tokens; i++) memcpy(out + c * tile + i * run, q + i * ldq + c, run);
 }
 
 /* NOLINTNEXTLINE(readability-function-size): sizes and strides one by one, as in BLAS */
-void ek_tile_i8(const int8_t *q, const float *d, const int32_t *s, size_t kp, size_t group,
-                unsigned zero, size_t m, size_t t0, size_t t1, int8_t *tiled, float *td,
-                int32_t *ts)
+void ek_tile_i8(size_t tile, const int8_t *q, const float *d, const int32_t *s, size_t kp,
+                size_t group, unsigned zero, size_t m, size_t t0, size_t t1, int8_t *tiled,
+                float *td, int32_t *ts)
 {
     const int32_t factor = zero ? -(int32_t)zero : 1;
-    for (size_t t = t0; t < t1; t += EK_TILE) {
-        const size_t tokens = min(EK_TILE, m - t);
+    const size_t  all = tokens_of(tile, m), groups = kp / group;
+    for (size_t t = t0; t < t1; t += tile) {
+        const size_t tokens = min(tile, m - t);
         for (size_t kb = 0; kb < kp; kb += EK_GEMM_KB_I8) {
-            const size_t width = min(EK_GEMM_KB_I8, kp - kb);
-            int8_t      *out   = tiled + kb * tiles_of(m) * EK_TILE + t * width;
-            if (tokens < EK_TILE) memset(out, 0, width * EK_TILE);
-            for (size_t c = 0; c < width; c += 4)
-                for (size_t i = 0; i < tokens; i++)
-                    memcpy(out + c * EK_TILE + 4 * i, q + (t + i) * kp + kb + c, 4);
-        }
-        for (size_t g = 0; g < kp / group; g++) {
-            const size_t at = group_index(kp, group, m, t, g);
-            for (size_t i = 0; i < EK_TILE; i++) {
-                td[at + i] = i < tokens ? d[(t + i) * (kp / group) + g] : 0;
-                ts[at + i] = i < tokens ? factor * s[(t + i) * (kp / group) + g] : 0;
-            }
+            const size_t  width = min(EK_GEMM_KB_I8, kp - kb), at = kb * all + t * width;
+            const int8_t *from = q + t * kp + kb;
+            if (tile == EK_TILE)
+                tile_columns(from, kp, width, 4, EK_TILE, tokens, tiled + at);
+            else if (group < 64)
+                tile_columns(from, kp, width, 32, EK_TILE_AMX, tokens, tiled + at);
+            else
+                tile_columns(from, kp, width, 64, EK_TILE_AMX, tokens, tiled + at);
+            for (size_t g = 0; g < width / group; g++)
+                for (size_t i = 0; i < tile; i++) {
+                    const size_t cell = (t + i) * groups + kb / group + g;
+                    const size_t to   = at / group + g * tile + i;
+                    td[to]            = i < tokens ? d[cell] : 0;
+                    ts[to]            = i < tokens ? factor * s[cell] : 0;
+                }
         }
     }
 }

@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-enum { DIMS_MAX = 5, BUFFERS_MAX = 12 };
+enum { DIMS_MAX = 5, BUFFERS_MAX = 14 };
 
 /* Numbers whose names the driver gives: {n, k, m} or {rows, cols}. */
 struct ek_shape {
@@ -45,6 +45,13 @@ struct ek_buffer {
     const void  *start; /* outputs: what they hold before a run; NULL: 0xAA */
 };
 
+/* Activations in the tiles of one kind of gemm_i8 kernels. */
+struct ek_tiled {
+    const int8_t  *x;
+    const float   *d;
+    const int32_t *s;
+};
+
 struct ek_case {
     enum ek_fmt     fmt;
     struct ek_shape s;
@@ -59,6 +66,7 @@ struct ek_case {
 #include "ek/ops.def"
 #undef EK_OP
     } a;
+    struct ek_tiled  tiled[2]; /* gemm_i8 */
     struct ek_buffer buf[BUFFERS_MAX];
     size_t           bufs;
     double          *tol; /* one per element of the ROLE_OUT buffer; NULL when timing */

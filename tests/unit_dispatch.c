@@ -23,6 +23,8 @@ Test(dispatch, isa_grammar)
     cr_assert_eq(restricted(x86, "avx512"), x86);
     cr_assert_eq(restricted(x86, "avx2,-avxvnni"), EK_CPU_avx2);
     cr_assert_eq(restricted(x86, "-avx512vnni"), x86 & ~(uint64_t)EK_CPU_avx512vnni);
+    cr_assert_eq(restricted(x86 | EK_CPU_amx, "avx512"), x86 | EK_CPU_amx);
+    cr_assert_eq(restricted(x86 | EK_CPU_amx, "avx512,-amx"), x86);
     cr_assert_eq(restricted(EK_CPU_avx2, "avx512"), EK_CPU_avx2, "it can only take away");
     cr_assert_eq(restricted(EK_CPU_neon | EK_CPU_dotprod, "neon,-dotprod"), EK_CPU_neon);
     static const char *const wrong[] = {"avx3", "avx2,", ",",    "-",

@@ -29,6 +29,11 @@ enum ek_cpu_bit {
 /**
  * Reads the feature bits of this machine.
  *
+ * On Linux, tile registers (amx) have to be asked for: where the processor has them, this call asks
+ * for this process and all threads it makes from then on, which makes signal frames larger. The bit
+ * is missing when the answer is no: an old kernel, a sandbox, an alternate signal stack that is too
+ * small for them.
+ *
  * Threads  safe to call concurrently; the same answer every time.
  * Returns  an or of enum ek_cpu_bit; only bits whose registers the operating system saves.
  * Source   cpuinfo; CPUID, XGETBV and getauxval for what it does not know. */

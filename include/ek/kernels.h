@@ -28,9 +28,10 @@ extern "C" {
 enum {
     EK_GEMV_MAX_M    = 8,     /* rows of x that gemv and gemv_i8 take                       */
     EK_TILE          = 6,     /* tokens of one tile of gemm's activations                   */
+    EK_TILE_AMX      = 16,    /* those of gemm_i8 where it needs the CPU bit amx            */
     EK_GEMM_KB_F32   = 256,   /* columns of a K block of gemm                               */
     EK_GEMM_KB_I8    = 1024,  /* columns of a K block of gemm_i8                            */
-    EK_GEMM_SCRATCH  = 40960, /* bytes: a block of unpacked weights, its scales and minima  */
+    EK_GEMM_SCRATCH  = 81920, /* bytes: a block of unpacked weights, its scales; sums   */
     EK_READ_BLOCK    = 4096,  /* bytes of one item of read                                 */
     EK_PEAK_LANE_OPS = 768,   /* multiply-adds (f32) or 4-wide dot products (i8) per step  */
     EK_GQA_CHUNK     = 512,   /* slots of one item of gqa_decode                           */
@@ -84,8 +85,9 @@ struct ek_gemm_args {
 typedef void ek_gemm_fn(const struct ek_gemm_args *a, size_t begin, size_t end);
 
 /**
- * gemm with 8-bit activations, tiled by ek_tile_i8: K blocks of EK_GEMM_KB_I8 columns, tiles of
- * EK_TILE tokens, inside a tile [column / 4][token][4]. */
+ * gemm with 8-bit activations, tiled by ek_tile_i8: K blocks of EK_GEMM_KB_I8 columns, tiles of the
+ * kernel's `tile` tokens, inside a tile [column / 4][token][4] (EK_TILE) or [column / 64][token][64]
+ * (EK_TILE_AMX; with groups of 32 [column / 32][token][32]). */
 struct ek_gemm_i8_args {
     const void    *w;  /* [n][k] in the kernel's packed format                                  */
     const int8_t  *x;  /* tiled, ek_tile_i8_bytes                                               */
@@ -324,6 +326,7 @@ struct ek_kernel {
     enum ek_fmt fmt;
     int         prio;  /* among the rows a CPU can run, the highest is chosen      */
     uint64_t    needs; /* or of enum ek_cpu_bit                                    */
+    size_t      tile;  /* gemm, gemm_i8: tokens of a tile, EK_TILE or EK_TILE_AMX  */
     union {
 #define EK_OP(op, text, act) ek_##op##_fn *op;
 #include "ek/ops.def"
@@ -357,14 +360,15 @@ EK_API const struct ek_op_info *ek_op_info(enum ek_op op);
 
 /**
  * Tiling of activations for gemm and gemm_i8, tokens [t0, t1) of [0, m), t0 a multiple of EK_TILE.
- * x, q: [m][ld]; columns from k to kp are zero. For i8 zero is the format's zero code. */
+ * x, q: [m][ld]; columns from k to kp are zero. For i8 tile is the kernel's (t0 a multiple of it),
+ * zero the format's zero code. */
 EK_API size_t ek_tile_f32_bytes(size_t kp, size_t m);
-EK_API size_t ek_tile_i8_bytes(size_t kp, size_t m);
+EK_API size_t ek_tile_i8_bytes(size_t tile, size_t kp, size_t m);
 EK_API void   ek_tile_f32(const float *x, size_t ldx, size_t k, size_t kp, size_t m, size_t t0,
                           size_t t1, float *tiled);
-EK_API void   ek_tile_i8(const int8_t *q, const float *d, const int32_t *s, size_t kp, size_t group,
-                         unsigned zero, size_t m, size_t t0, size_t t1, int8_t *tiled, float *td,
-                         int32_t *ts);
+EK_API void   ek_tile_i8(size_t tile, const int8_t *q, const float *d, const int32_t *s, size_t kp,
+                         size_t group, unsigned zero, size_t m, size_t t0, size_t t1, int8_t *tiled,
+                         float *td, int32_t *ts);
 
 /** Items of one head of gqa_decode and gqa_prefill; scratch of the latter in bytes. */
 EK_API size_t ek_gqa_chunks(size_t used);

@@ -7,7 +7,8 @@
 
 enum { RV = SET_PANELS * NV, SET_ROWS = SET_PANELS * EK_PANEL_ROWS };
 
-/* The parts of EK_GEMM_SCRATCH. */
+/* The first GEMM_MEMORY bytes of EK_GEMM_SCRATCH. */
+enum { GEMM_MEMORY = 40960 };
 struct gemm_memory {
     uint8_t *weights; /* f32: [k][RV][VL]; i8: [k / 4][RV][VL][4]; 32 KiB at most */
     float   *scales;  /* [group][RV][VL] */

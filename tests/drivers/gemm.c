@@ -11,7 +11,8 @@ static const struct ek_shape shapes[] = {
     {{33, 255, 11}}, {{32, 257, 12}}, {{48, 512, 13}}, {{65, 544, 18}},
     {{70, 770, 25}}, {{40, 1056, 9}}, {{0}},
 };
-/* The fourth number: 1 for one activation scale per token. */
+/* Also around AMX's tiles (16), chunks of tokens (256) and passes (4096).
+ * The fourth number: 1 for one activation scale per token. */
 enum { DIM_PER_TOKEN = 3 };
 static const char *const     dims_i8[]   = {"n", "k", "m", "per_token", NULL};
 static const struct ek_shape shapes_i8[] = {
@@ -25,6 +26,8 @@ static const struct ek_shape shapes_i8[] = {
     {{65, 544, 18, 1}},
     {{70, 770, 25, 0}},
     {{40, 1056, 9, 1}},
+    {{81, 96, 263, 0}},
+    {{20, 4608, 17, 0}},
     {{0}},
 };
 
@@ -40,6 +43,9 @@ static void *scratch_of(const struct ek_case *c, const struct ek_driver *d, void
     const size_t slot = c->slots ? begin / case_grain(c, d) : 0;
     return (char *)scratch + slot * SLOT_BYTES;
 }
+
+/* Activations are tiled for every kernel: which tiles it wants, its row says. */
+static const size_t tile_of[2] = {EK_TILE, EK_TILE_AMX};
 
 static double *widen(const float *x, size_t n)
 {
@@ -79,21 +85,14 @@ static void setup_gemm_i8(struct ek_case *c)
 {
     const struct ek_fmt_info *f = ek_fmt_info(c->fmt);
     const size_t              n = c->s.d[DIM_N], k = linear_k(c->fmt, &c->s), m = c->s.d[DIM_M];
-    const size_t              tokens = (m + EK_TILE - 1) / EK_TILE * EK_TILE, groups = k / f->group;
+    const size_t              groups = k / f->group;
     double                   *mag;
     const void               *w         = linear_weights(c, &mag);
     const int                 per_token = c->s.d[DIM_PER_TOKEN] != 0;
     const struct linear_x8    x         = linear_activations8(c, ROLE_IN);
     for (size_t i = 0; per_token && i < m * groups; i++) x.d[i] = x.d[i / groups * groups];
 
-    int8_t  *tile = case_buffer(c, ek_tile_i8_bytes(k, m), ROLE_IN);
-    float   *td   = case_buffer(c, tokens * groups * sizeof *td, ROLE_IN);
-    int32_t *ts   = case_buffer(c, tokens * groups * sizeof *ts, ROLE_IN);
-    ek_tile_i8(x.q, x.d, x.s, k, f->group, f->zero, m, 0, m, tile, td, ts);
     c->a.gemm_i8 = (struct ek_gemm_i8_args){.w   = w,
-                                            .x   = tile,
-                                            .xd  = td,
-                                            .xs  = ts,
                                             .y   = case_buffer(c, m * n * sizeof(float), ROLE_OUT),
                                             .n   = n,
                                             .k   = k,
@@ -101,6 +100,14 @@ static void setup_gemm_i8(struct ek_case *c)
                                             .ldy = n,
                                             .per_token = per_token,
                                             .scratch   = scratch_slots(c)};
+    for (size_t i = 0; i < 2; i++) {
+        const size_t tile = tile_of[i], tokens = (m + tile - 1) / tile * tile;
+        int8_t      *tx = case_buffer(c, ek_tile_i8_bytes(tile, k, m), ROLE_IN);
+        float       *td = case_buffer(c, tokens * groups * sizeof *td, ROLE_IN);
+        int32_t     *ts = case_buffer(c, tokens * groups * sizeof *ts, ROLE_IN);
+        ek_tile_i8(tile, x.q, x.d, x.s, k, f->group, f->zero, m, 0, m, tx, td, ts);
+        c->tiled[i] = (struct ek_tiled){tx, td, ts};
+    }
     if (!mag) return;
     double *wide = calloc(m * k, sizeof *wide);
     if (!wide) exit(2);
@@ -117,8 +124,10 @@ static void run_gemm(const struct ek_kernel *k, struct ek_case *c, size_t begin,
 }
 static void run_gemm_i8(const struct ek_kernel *k, struct ek_case *c, size_t begin, size_t end)
 {
+    const struct ek_tiled *t = &c->tiled[k->tile == tile_of[1]];
     struct ek_gemm_i8_args a = c->a.gemm_i8;
-    a.scratch                = scratch_of(c, &ek_driver_gemm_i8, a.scratch, begin);
+    a.x = t->x, a.xd = t->d, a.xs = t->s;
+    a.scratch = scratch_of(c, &ek_driver_gemm_i8, a.scratch, begin);
     k->fn.gemm_i8(&a, begin, end);
 }
 static void bind_gemm(struct ek_case *c, const void *stream)
