@@ -132,8 +132,8 @@ if wanted tsan && run build-tsan build tsan; then
     run test-tsan ctest --preset tsan -R '^threads'
 fi
 if wanted qemu-x86; then
-    run qemu-nehalem old_cpu Nehalem 145
-    run qemu-haswell old_cpu Haswell 86
+    run qemu-nehalem old_cpu Nehalem 152
+    run qemu-haswell old_cpu Haswell 93
 fi
 if wanted aarch64 && run build-aarch64 build aarch64; then
     run qemu-cortex-a57 aarch64 cortex-a57 28
