@@ -97,12 +97,28 @@ json.dump(j, sys.stdout)' $factor <"$out.json" >"$out.$factor.json"
         ! $ek bench --list --no-such-option && ! $ek bench --baseline README.md --quick --list x
 }
 
+# start NAME COMMAND...: in the background, as one emulated CPU keeps one core busy; then
+# run NAME finish NAME
+declare -A started
+start() {
+    local name=$1
+    shift
+    "$@" >"$logs/$name.out" 2>&1 &
+    started[$name]=$!
+}
+finish() {
+    local rc=0
+    wait "${started[$1]}" || rc=$?
+    cat "$logs/$1.out"
+    return $rc
+}
+
 old_cpu() { # cpu, most kernels skipped
     EK_MAX_SKIP=$2 qemu-x86_64 -cpu "$1" build/release/tests/check
 }
 
 aarch64() { # cpu, most kernels skipped
-    QEMU_CPU=$1 EK_MAX_SKIP=$2 ctest --preset aarch64 -j "$(nproc)"
+    QEMU_CPU=$1 EK_MAX_SKIP=$2 ctest --preset aarch64
 }
 
 tools/setup.sh check || exit 1
@@ -131,15 +147,19 @@ fi
 if wanted tsan && run build-tsan build tsan; then
     run test-tsan ctest --preset tsan -R '^threads'
 fi
+emulated=()
 if wanted qemu-x86; then
-    run qemu-nehalem old_cpu Nehalem 152
-    run qemu-haswell old_cpu Haswell 93
+    start qemu-nehalem old_cpu Nehalem 152
+    start qemu-haswell old_cpu Haswell 93
+    emulated+=(qemu-nehalem qemu-haswell)
 fi
 if wanted aarch64 && run build-aarch64 build aarch64; then
-    run qemu-cortex-a57 aarch64 cortex-a57 28
-    run qemu-cortex-a76 aarch64 cortex-a76 14
-    run qemu-max aarch64 max 0
+    start qemu-cortex-a57 aarch64 cortex-a57 28
+    start qemu-cortex-a76 aarch64 cortex-a76 14
+    start qemu-max aarch64 max 0
+    emulated+=(qemu-cortex-a57 qemu-cortex-a76 qemu-max)
 fi
+for name in "${emulated[@]}"; do run "$name" finish "$name"; done
 
 echo
 echo "$passed passed, $failed failed"
