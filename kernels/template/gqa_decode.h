@@ -11,7 +11,7 @@
 #include "kernels/template/attend.h"
 
 enum {
-    TILE          = 64, /* slots                                                                */
+    TILE          = 32, /* slots: this tile and the next in the first level of cache             */
     HEADS         = 4,  /* query heads whose sums are in registers together                     */
     PASS          = 8,  /* query heads that share one walk through a chunk                      */
     LANES         = 16, /* a multiple of VL, >= PASS                                            */
@@ -233,7 +233,7 @@ EK_INLINE void walk_chunk(scores_fn *scores_of, values_fn *values_of, struct wal
         w->keys             = head + at * row;
         w->values           = w->keys + w->s.values;
         const uint8_t *next = at + TILE < end ? w->keys + TILE * row : after;
-        w->ahead            = (struct cursor){next, next + TILE * row, next + w->s.values};
+        w->ahead            = (struct cursor){next, next + w->s.values};
         scores_of(w, width / KV_PANEL, s);
         softmax_tile(&x, w, width, tile.all ? NULL : seen, s);
         values_of(w, width, s, x.keep);

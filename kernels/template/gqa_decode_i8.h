@@ -270,7 +270,11 @@ EK_INLINE void walk_chunk(struct walk *w, const uint8_t *head, size_t begin, siz
         w->k_scales         = head + w->s.k_scales + at * sizeof(uint16_t);
         w->v_scales         = head + w->s.v_scales + at * sizeof(uint16_t);
         const uint8_t *next = at + TILE < end ? w->keys + TILE * dp : after;
-        w->ahead            = (struct cursor){next, next + TILE * dp, next + w->s.values};
+        w->ahead            = (struct cursor){next, next + w->s.values};
+        for (size_t i = 0; i < TILE * sizeof(uint16_t); i += 64) {
+            prefetch(w->k_scales + TILE * sizeof(uint16_t) + i);
+            prefetch(w->v_scales + TILE * sizeof(uint16_t) + i);
+        }
         scores(w, width / KV_PANEL, t.s);
         softmax_tile(&x, w, width, tile.all, &t);
         values(w, width, &t, &x);

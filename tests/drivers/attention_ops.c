@@ -152,7 +152,7 @@ static double ops_decode(enum ek_fmt fmt, const struct ek_shape *s)
 const struct ek_driver ek_driver_gqa_decode = {.dims   = attention_dims,
                                                .shapes = shapes_decode,
                                                .items  = items_decode,
-                                               .grain  = 8,
+                                               .grain  = 1,
                                                .setup  = setup_decode,
                                                .run    = run_decode,
                                                .bytes  = bytes_decode,
