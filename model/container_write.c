@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_LIMIT = 4096 };
+enum { PATH_LIMIT = 4096, WINDOW = 8 << 20 };
 
 struct container {
     char                     path[PATH_LIMIT], temporary[PATH_LIMIT];
@@ -22,6 +22,8 @@ struct container {
     struct container_tensor *tensors;
     size_t                   count, data_at; /* where data starts in the file */
     size_t                  *written;
+    unsigned char           *window; /* bytes [begin, end) of the file that are not written yet */
+    size_t                   window_begin, window_end;
 };
 
 static ek_status io_error(const char *path, struct error *e)
@@ -100,14 +102,31 @@ static char *header_text(const struct container *c)
     return text;
 }
 
+static ek_status flush(struct container *c, struct error *e)
+{
+    while (c->window_begin < c->window_end) {
+        const ssize_t n = pwrite(c->fd, c->window + c->window_begin % WINDOW,
+                                 c->window_end - c->window_begin, (off_t)c->window_begin);
+        if (n < 0 && errno != EINTR) return io_error(c->path, e);
+        if (n > 0) c->window_begin += (size_t)n;
+    }
+    return EK_OK;
+}
+
+/* Gathers what follows on itself: a system keeps a file in pieces as large as it was written, and
+ * huge ones are read faster. */
 static ek_status write_at(struct container *c, const void *data, size_t bytes, size_t at,
                           struct error *e)
 {
-    const char *p = data;
-    while (bytes) {
-        const ssize_t n = pwrite(c->fd, p, bytes, (off_t)at);
-        if (n < 0 && errno != EINTR) return io_error(c->path, e);
-        if (n > 0) p += n, at += (size_t)n, bytes -= (size_t)n;
+    for (const unsigned char *p = data; bytes;) {
+        if (at != c->window_end || at % WINDOW == 0) {
+            const ek_status bad = flush(c, e);
+            if (bad) return bad;
+            c->window_begin = c->window_end = at;
+        }
+        const size_t room = WINDOW - at % WINDOW, n = bytes < room ? bytes : room;
+        memcpy(c->window + at % WINDOW, p, n);
+        p += n, at += n, bytes -= n, c->window_end = at;
     }
     return EK_OK;
 }
@@ -226,8 +245,10 @@ ek_status container_begin(struct container **c, const char *path, int force,
     struct container *made = calloc(1, sizeof *made);
     if (made) *made = (struct container){.fd = -1, .tensors = tensors, .count = count};
     if (made) made->written = calloc(count + 1, sizeof *made->written);
-    const ek_status bad = made && made->written ? begin(made, path, force, e)
-                                                : fail(e, EK_E_NOMEM, "%s: out of memory", path);
+    if (made) made->window = malloc(WINDOW);
+    const ek_status bad = made && made->written && made->window
+                              ? begin(made, path, force, e)
+                              : fail(e, EK_E_NOMEM, "%s: out of memory", path);
     if (bad)
         container_close(made);
     else
@@ -283,6 +304,7 @@ ek_status container_end(struct container *c, struct error *e)
         if (c->written[i] != c->tensors[i].bytes)
             return fail(e, EK_E_ARG, "%s: tensor %s: not complete", c->path, c->tensors[i].name);
     ek_status bad = write_header(c, e);
+    if (!bad) bad = flush(c, e);
     if (!bad && fsync(c->fd)) bad = io_error(c->path, e);
     if (!bad) bad = sync_directory(c->temporary, e);
     return bad ? bad : put_in_place(c, e);
@@ -294,5 +316,6 @@ void container_close(struct container *c)
     if (c->fd >= 0) close(c->fd);
     if (c->made) remove_directory(c->temporary);
     free(c->written);
+    free(c->window);
     free(c);
 }

@@ -30,6 +30,11 @@ static int open_regular(const char *path, size_t *bytes, struct error *e)
     return fd;
 }
 
+void want_huge_pages(void *p, size_t bytes)
+{
+    if (bytes >= HUGE_PAGE) madvise(p, bytes, MADV_HUGEPAGE);
+}
+
 ek_status file_map(struct file *f, const char *path, struct error *e)
 {
     *f           = (struct file){NULL, 0};
@@ -39,6 +44,7 @@ ek_status file_map(struct file *f, const char *path, struct error *e)
     close(fd);
     if (p == MAP_FAILED) return fail(e, EK_E_IO, "%s: cannot be mapped: %s", path, strerror(errno));
     f->data = p;
+    want_huge_pages(p, f->bytes);
     return EK_OK;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* model/file.h - files: mapped for reading, written whole or not at all. */
+/* model/file.h - files: mapped for reading, written whole or not at all; huge pages. */
 #ifndef EK_MODEL_FILE_H
 #define EK_MODEL_FILE_H
 #include "model/error.h"
@@ -15,6 +15,10 @@ struct file {
 /** Maps path. EK_E_IO when it cannot be opened, is no regular file or cannot be mapped. */
 ek_status file_map(struct file *f, const char *path, struct error *e);
 void      file_unmap(struct file *f);
+
+/** Asks for huge pages, which are read faster; what is smaller than one stays as it is. */
+enum { HUGE_PAGE = 2 << 20 };
+void want_huge_pages(void *p, size_t bytes);
 
 /** Reads all of path, at most limit bytes, into malloc'd memory with a '\0' behind it. */
 ek_status file_read(const char *path, size_t limit, char **data, size_t *bytes, struct error *e);

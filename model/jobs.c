@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* model/plan.c - decides the tensors of a written model. */
+/* model/jobs.c - decides the tensors of a written model. */
 #include "model/jobs.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8

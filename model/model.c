@@ -2,16 +2,16 @@
 /* model/model.c - from a source's tensors to a plan of blocks with weights ready for kernels. */
 #include "model/model.h"
 
+#include "model/file.h"
 #include "model/gguf.h"
 #include "model/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
-enum { NAME_MAX_BYTES = 192, HUGE_PAGE = 2 << 20 };
+enum { NAME_MAX_BYTES = 192 };
 
 struct loader {
     struct model               *m;
@@ -46,7 +46,7 @@ static void *own(struct model *m, size_t bytes)
     if (bytes > SIZE_MAX - align) return NULL;
     void *p = aligned_alloc(align, (bytes + align - 1) / align * align);
     if (!p) return NULL;
-    if (align == HUGE_PAGE) madvise(p, bytes, MADV_HUGEPAGE);
+    want_huge_pages(p, bytes);
     return m->owned[m->owned_count++] = p;
 }
 

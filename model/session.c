@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* model/session.c - caches and buffers of one text, and the forward pass over the plan. */
+#include "model/file.h"
 #include "model/plan.h"
 
 #include <stdlib.h>
@@ -12,7 +13,6 @@ enum {
     DEFAULT_CONTEXT = 4096,
     DEFAULT_BATCH   = 512,
     POOL_ELEMENTS   = 16384, /* below, one thread is faster than waking others: 4 us   */
-    HUGE_PAGE       = 2 << 20,
 };
 
 /* ---- rings ---- */
@@ -205,7 +205,7 @@ static void *map_bytes(size_t bytes)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return NULL;
-    if (bytes >= HUGE_PAGE) madvise(p, bytes, MADV_HUGEPAGE);
+    want_huge_pages(p, bytes);
     return p;
 }
 
