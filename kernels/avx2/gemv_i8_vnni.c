@@ -2,7 +2,7 @@
 /* kernels/avx2/gemv_i8_vnni.c - packed GEMV, 8-bit activations, AVX-VNNI. */
 #include "kernels/avx2/dot_vnni.h"
 
-#define FN(fmt)      EK_KERNEL_SYM(gemv_i8, fmt, avx2, _vnni)
-#define PANELS_OF(m) ((m) <= 2 ? 2 : 1)
-#define AHEAD        8192
+#define FN(fmt)        EK_KERNEL_SYM(gemv_i8, fmt, avx2, _vnni)
+#define PANELS_OF(m)   ((m) <= 2 ? 2 : 1)
+#define AHEAD(streams) ((streams) == 1 ? 8192 : 2048)
 #include "kernels/template/gemv_i8.h"

@@ -3,7 +3,7 @@
  * multiplied by FMA: vdpbf16ps runs at a quarter of that rate here and rounds x to 8 bits. */
 #include "kernels/avx512/simd.h"
 
-#define FN(fmt)    EK_KERNEL_SYM(gemv, fmt, avx512, )
-#define ROWS_OF(m) ((m) == 4 ? 2 : 4)
-#define AHEAD      6144
+#define FN(fmt)        EK_KERNEL_SYM(gemv, fmt, avx512, )
+#define ROWS_OF(m)     ((m) == 4 ? 2 : 4)
+#define AHEAD(streams) ((streams) == 1 ? 6144 : 2048)
 #include "kernels/template/gemv_rows.h"

@@ -3,7 +3,7 @@
  * has its simd.h and a dot_*.h, and defines
  *     FN(fmt)         symbol of the kernel
  *     PANELS_OF(m)    panels walked side by side for m tokens; one when m and streams are 1
- *     AHEAD           bytes prefetched ahead, all streams together
+ *     AHEAD(streams)  bytes prefetched ahead, all streams together
  * A dot_*.h gives
  *     xq, x_load(p)              sixteen activations, as dot products want them
  *     DOT4(acc, w, x, lane)      acc += codes 0..15 times activations [4 lane, 4 lane + 4)
@@ -20,7 +20,7 @@ enum { P_MAX = 4, M_MAX = EK_GEMV_MAX_M };
 /* Tokens of one call, the last one repeated up to a width the loops are compiled for. */
 struct io8 {
     const uint8_t *w;
-    size_t         k, groups, panel_bytes;
+    size_t         k, groups, panel_bytes, ahead;
     const int8_t  *xq[M_MAX];
     const float   *xd[M_MAX];
     const int32_t *xs[M_MAX];
@@ -69,9 +69,9 @@ EK_INLINE void dot32(unsigned bits, size_t P, size_t M, int in_place, int fetch,
     for (size_t t = 0; t < M; t++)
         x[t][0] = x_load(xp[t] + col), x[t][1] = x_load(xp[t] + col + 16);
     if (bits == 4) {
-        STEP4(1) STEP4(0) STEP4(3) STEP4(2)
+        STEP4(0) STEP4(1) STEP4(2) STEP4(3)
     } else {
-        STEP8(1) STEP8(0) STEP8(3) STEP8(2) STEP8(5) STEP8(4) STEP8(7) STEP8(6)
+        STEP8(0) STEP8(1) STEP8(2) STEP8(3) STEP8(4) STEP8(5) STEP8(6) STEP8(7)
     }
 }
 
@@ -114,12 +114,13 @@ EK_INLINE void dot_group(const struct ek_geometry *f, size_t P, size_t M, int fe
     }
 }
 
-/* P panels from `panel` on; rows outside [begin, end) are computed and not stored. */
+/* P panels, `apart` panels from each other; rows outside [begin, end) are computed and not
+ * stored. */
 EK_INLINE void panel_set(const struct ek_geometry *f, const struct io8 *io, size_t P, size_t M,
-                         size_t panel, size_t begin, size_t end)
+                         size_t panel, size_t apart, size_t begin, size_t end)
 {
-    const size_t   stride      = io->panel_bytes;
-    const uint8_t *w           = io->w + panel * stride;
+    const size_t   stride      = apart * io->panel_bytes;
+    const uint8_t *w           = io->w + panel * io->panel_bytes;
     const size_t   block_bytes = ek_block_bytes(f), group_bytes = ek_code_bytes(f, f->group);
     vf             acc[NV][P_MAX][M_MAX];
     EK_UNROLL
@@ -131,8 +132,7 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io8 *io, size
         }
     }
     for (size_t col = 0, offset = 0; col < io->k; col += f->block, offset += block_bytes) {
-        const size_t   far   = offset + AHEAD / P; /* then on into the next set of panels */
-        const uint8_t *ahead = w + (far < stride ? far : far + (P - 1) * stride);
+        const uint8_t *ahead = w + offset + io->ahead / P;
         const size_t   groups =
             f->kind == EK_FMT_SYM && io->k - col < f->block ? 1 : f->block / f->group;
         EK_UNROLL
@@ -169,8 +169,8 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io8 *io, size
         for (size_t p = 0; p < P; p++) {
             EK_UNROLL
             for (size_t t = 0; t < M; t++)
-                store_rows(io->y[t], acc[v][p][t], (panel + p) * EK_PANEL_ROWS + v * VL, begin,
-                           end);
+                store_rows(io->y[t], acc[v][p][t], (panel + p * apart) * EK_PANEL_ROWS + v * VL,
+                           begin, end);
         }
     }
 }
@@ -178,18 +178,23 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io8 *io, size
 EK_INLINE void range8(const struct ek_geometry *f, const struct ek_gemv_i8_args *a, size_t M,
                       size_t begin, size_t end)
 {
-    struct io8 io = {
-        .w = a->w, .k = a->k, .groups = a->k / f->group, .panel_bytes = ek_panel_bytes(f, a->k)};
+    struct io8 io = {.w           = a->w,
+                     .k           = a->k,
+                     .groups      = a->k / f->group,
+                     .panel_bytes = ek_panel_bytes(f, a->k),
+                     .ahead       = AHEAD(a->streams)};
     for (size_t t = 0; t < M; t++) {
         const size_t token = t < a->m ? t : a->m - 1;
         io.xq[t] = a->xq + token * a->k, io.y[t] = a->y + token * a->ldy;
         io.xd[t] = a->xd + token * io.groups, io.xs[t] = a->xs + token * io.groups;
     }
     const size_t last  = (end + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS;
-    size_t       panel = begin / EK_PANEL_ROWS;
-    for (; (M > 1 || a->streams != 1) && panel + PANELS_OF(M) <= last; panel += PANELS_OF(M))
-        panel_set(f, &io, PANELS_OF(M), M, panel, begin, end);
-    for (; panel < last; panel++) panel_set(f, &io, 1, M, panel, begin, end);
+    const size_t first = begin / EK_PANEL_ROWS, P = PANELS_OF(M);
+    /* Each of the panels side by side goes on in memory where its last one ended. */
+    const size_t sets = M == 1 && a->streams == 1 ? 0 : (last - first) / P;
+    for (size_t i = 0; i < sets; i++)
+        panel_set(f, &io, PANELS_OF(M), M, first + i, sets, begin, end);
+    for (size_t i = first + sets * P; i < last; i++) panel_set(f, &io, 1, M, i, 1, begin, end);
 }
 
 /* Formats that differ in their group alone share code: group, block and panel size are read from

@@ -3,7 +3,7 @@
  * file has its simd.h and a decode.h and defines
  *     FN(fmt)         symbol of the kernel
  *     PANELS_OF(m)    panels walked side by side for m tokens; one when m and streams are 1
- *     AHEAD           bytes prefetched ahead, all streams together
+ *     AHEAD(streams)  bytes prefetched ahead, all streams together
  * A decode.h gives
  *     decode_ready(f, q)      a unit's codes, prepared once for its columns
  *     DECODE4(f, q, j)        column j (0..7) of a unit of 4-bit codes as floats, less the zero
@@ -16,7 +16,7 @@ enum { P_MAX = 4, M_MAX = EK_GEMV_MAX_M };
 
 struct io32 {
     const uint8_t *w;
-    size_t         k, panel_bytes;
+    size_t         k, panel_bytes, ahead;
     const float   *x[M_MAX], *xsum[M_MAX];
     float         *y[M_MAX];
 };
@@ -81,12 +81,13 @@ EK_INLINE void add_run(const struct ek_geometry *f, size_t P, size_t M, int fetc
     }
 }
 
-/* P panels from `panel` on; rows outside [begin, end) are computed and not stored. */
+/* P panels, `apart` panels from each other; rows outside [begin, end) are computed and not
+ * stored. */
 EK_INLINE void panel_set(const struct ek_geometry *f, const struct io32 *io, size_t P, size_t M,
-                         size_t panel, size_t begin, size_t end)
+                         size_t panel, size_t apart, size_t begin, size_t end)
 {
-    const size_t   stride      = io->panel_bytes;
-    const uint8_t *w           = io->w + panel * stride;
+    const size_t   stride      = apart * io->panel_bytes;
+    const uint8_t *w           = io->w + panel * io->panel_bytes;
     const size_t   block_bytes = ek_block_bytes(f), group_bytes = ek_code_bytes(f, f->group);
     vf             acc[NV][P_MAX][M_MAX];
     EK_UNROLL
@@ -98,8 +99,7 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io32 *io, siz
         }
     }
     for (size_t col = 0, offset = 0; col < io->k; col += f->block, offset += block_bytes) {
-        const size_t   far   = offset + AHEAD / P;
-        const uint8_t *ahead = w + (far < stride ? far : far + (P - 1) * stride);
+        const uint8_t *ahead = w + offset + io->ahead / P;
         const size_t   groups =
             f->kind == EK_FMT_SYM && io->k - col < f->block ? 1 : f->block / f->group;
         EK_UNROLL
@@ -137,8 +137,8 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io32 *io, siz
         for (size_t p = 0; p < P; p++) {
             EK_UNROLL
             for (size_t t = 0; t < M; t++)
-                store_rows(io->y[t], acc[v][p][t], (panel + p) * EK_PANEL_ROWS + v * VL, begin,
-                           end);
+                store_rows(io->y[t], acc[v][p][t], (panel + p * apart) * EK_PANEL_ROWS + v * VL,
+                           begin, end);
         }
     }
 }
@@ -146,17 +146,20 @@ EK_INLINE void panel_set(const struct ek_geometry *f, const struct io32 *io, siz
 EK_INLINE void range32(const struct ek_geometry *f, const struct ek_gemv_args *a, size_t M,
                        size_t begin, size_t end)
 {
-    struct io32 io = {.w = a->w, .k = a->k, .panel_bytes = ek_panel_bytes(f, a->k)};
+    struct io32 io = {
+        .w = a->w, .k = a->k, .panel_bytes = ek_panel_bytes(f, a->k), .ahead = AHEAD(a->streams)};
     for (size_t t = 0; t < M; t++) {
         const size_t token = t < a->m ? t : a->m - 1;
         io.x[t] = a->x + token * a->ldx, io.y[t] = a->y + token * a->ldy;
         io.xsum[t] = a->xsum ? a->xsum + token * (a->k / f->group) : NULL;
     }
     const size_t last  = (end + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS;
-    size_t       panel = begin / EK_PANEL_ROWS;
-    for (; (M > 1 || a->streams != 1) && panel + PANELS_OF(M) <= last; panel += PANELS_OF(M))
-        panel_set(f, &io, PANELS_OF(M), M, panel, begin, end);
-    for (; panel < last; panel++) panel_set(f, &io, 1, M, panel, begin, end);
+    const size_t first = begin / EK_PANEL_ROWS, P = PANELS_OF(M);
+    /* Each of the panels side by side goes on in memory where its last one ended. */
+    const size_t sets = M == 1 && a->streams == 1 ? 0 : (last - first) / P;
+    for (size_t i = 0; i < sets; i++)
+        panel_set(f, &io, PANELS_OF(M), M, first + i, sets, begin, end);
+    for (size_t i = first + sets * P; i < last; i++) panel_set(f, &io, 1, M, i, 1, begin, end);
 }
 
 #define DEFINE_GEMV_PACKED(fmt)                                                                    \
