@@ -181,6 +181,9 @@ const struct block_kind block_attention = {
 
 /* ---- gated MLP ---- */
 
+/* Tokens whose gates and ups are held at once: the largest buffer of all, 4 bytes x 2 ffn each. */
+enum { GATED_TOKENS = 256 };
+
 static ek_status gated_load(struct loader *l, struct block *b, struct error *e)
 {
     static const char *const     names[]     = {"mlp.gate_proj", "mlp.up_proj"};
@@ -213,7 +216,7 @@ static ek_status gated_work_bytes(const struct block *b, const struct session *s
                                   size_t *bytes)
 {
     (void)s;
-    return product(m, b->gated.gate_up.n, sizeof(float), bytes);
+    return product(m < GATED_TOKENS ? m : GATED_TOKENS, b->gated.gate_up.n, sizeof(float), bytes);
 }
 
 struct gate_task {
@@ -241,7 +244,7 @@ static void gate_range(void *task, size_t begin, size_t end)
     }
 }
 
-static ek_status gated_run(const struct block *b, struct pass *p, const float *x, float *y)
+static ek_status gated_tokens(const struct block *b, const struct pass *p, const float *x, float *y)
 {
     const struct config *c   = &p->s->model->config;
     float               *gu  = p->work;
@@ -255,6 +258,18 @@ static ek_status gated_run(const struct block *b, struct pass *p, const float *x
     else
         gate_range(&task, 0, items);
     return projection_run(p, &b->gated.down, gu, 2 * c->ffn, y, c->hidden);
+}
+
+static ek_status gated_run(const struct block *b, struct pass *p, const float *x, float *y)
+{
+    const size_t hidden = p->s->model->config.hidden;
+    ek_status    err    = EK_OK;
+    struct pass  part   = *p;
+    for (size_t t = 0; !err && t < p->m; t += part.m) {
+        part.m = p->m - t < GATED_TOKENS ? p->m - t : GATED_TOKENS;
+        err    = gated_tokens(b, &part, x + t * hidden, y + t * hidden);
+    }
+    return err;
 }
 
 const struct block_kind block_gated = {
