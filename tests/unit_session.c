@@ -68,7 +68,7 @@ ParameterizedTest(struct long_case *c, session, chunks)
     const size_t n   = (TOKENS + STEPS) * vocab;
     double       sum = 0, squares = 0, worst = 0;
     for (size_t i = 0; i < n; i++) {
-        const double w = want[i], d = fabs((double)got[i] - w);
+        const double w = (double)want[i], d = fabs((double)got[i] - w);
         sum += w, squares += w * w;
         if (!(d <= worst)) worst = d; /* NaN is the worst */
     }

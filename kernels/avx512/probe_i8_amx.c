@@ -10,7 +10,7 @@ static_assert(PRODUCTS == 3 && SHORT / 4 * 16 * 16 == EK_PEAK_LANE_OPS, "product
 static void fill(struct tile_block *t, int value)
 {
     for (size_t i = 0; i < sizeof t->bytes; i += 64)
-        i_store((int32_t *)(t->bytes + i), i_set(value));
+        _mm512_storeu_si512(t->bytes + i, i_set(value));
 }
 
 /* The sum that one element of tile registers 0 to 2 holds. */
