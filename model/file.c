@@ -89,30 +89,44 @@ ek_status file_read(const char *path, size_t limit, char **data, size_t *bytes, 
     return EK_OK;
 }
 
-static int write_all(int fd, const char *p, size_t bytes)
+ek_status file_create(struct file_writer *w, const char *path, struct error *e)
 {
-    while (bytes) {
-        const ssize_t n = write(fd, p, bytes);
-        if (n < 0 && errno != EINTR) return -1;
+    const int n = snprintf(w->temporary, sizeof w->temporary, "%s.XXXXXX", path);
+    if (n < 0 || (size_t)n >= sizeof w->temporary)
+        return fail(e, EK_E_ARG, "%s: name too long", path);
+    snprintf(w->path, sizeof w->path, "%s", path);
+    w->fd = mkstemp(w->temporary);
+    return w->fd < 0 ? fail(e, EK_E_IO, "%s: %s", path, strerror(errno)) : EK_OK;
+}
+
+ek_status file_append(struct file_writer *w, const void *data, size_t bytes, struct error *e)
+{
+    for (const char *p = data; bytes;) {
+        const ssize_t n = write(w->fd, p, bytes);
+        if (n < 0 && errno != EINTR) return fail(e, EK_E_IO, "%s: %s", w->path, strerror(errno));
         if (n > 0) p += n, bytes -= (size_t)n;
     }
-    return fsync(fd);
+    return EK_OK;
+}
+
+ek_status file_finish(struct file_writer *w, int keep, struct error *e)
+{
+    int bad = keep && (fsync(w->fd) || fchmod(w->fd, 0644));
+    if (close(w->fd)) bad = keep;
+    if (keep && !bad) bad = rename(w->temporary, w->path) != 0;
+    if (bad) fail(e, EK_E_IO, "%s: %s", w->path, strerror(errno));
+    if (bad || !keep) unlink(w->temporary);
+    return bad ? EK_E_IO : EK_OK;
 }
 
 ek_status file_write(const char *path, const void *data, size_t bytes, struct error *e)
 {
-    char      name[4096];
-    const int n = snprintf(name, sizeof name, "%s.XXXXXX", path);
-    if (n < 0 || (size_t)n >= sizeof name) return fail(e, EK_E_ARG, "%s: name too long", path);
-    const int fd = mkstemp(name);
-    if (fd < 0) return fail(e, EK_E_IO, "%s: %s", path, strerror(errno));
-    const int bad = write_all(fd, data, bytes) || fchmod(fd, 0644);
-    if (close(fd) || bad || rename(name, path)) {
-        fail(e, EK_E_IO, "%s: %s", path, strerror(errno));
-        unlink(name);
-        return EK_E_IO;
-    }
-    return EK_OK;
+    struct file_writer w;
+    ek_status          s = file_create(&w, path, e);
+    if (s) return s;
+    s                    = file_append(&w, data, bytes, e);
+    const ek_status done = file_finish(&w, !s, e);
+    return s ? s : done;
 }
 
 int file_exists(const char *path)

@@ -23,6 +23,16 @@ void want_huge_pages(void *p, size_t bytes);
 /** Reads all of path, at most limit bytes, into malloc'd memory with a '\0' behind it. */
 ek_status file_read(const char *path, size_t limit, char **data, size_t *bytes, struct error *e);
 
+/** A file in the making: a temporary one beside path, which it replaces when it is whole. */
+struct file_writer {
+    int  fd;
+    char path[4096], temporary[4096];
+};
+ek_status file_create(struct file_writer *w, const char *path, struct error *e);
+ek_status file_append(struct file_writer *w, const void *data, size_t bytes, struct error *e);
+/** keep: syncs and renames; otherwise, or on an error, nothing of it is left. */
+ek_status file_finish(struct file_writer *w, int keep, struct error *e);
+
 /** Replaces path by bytes: a temporary file beside it, synced, then renamed. */
 ek_status file_write(const char *path, const void *data, size_t bytes, struct error *e);
 

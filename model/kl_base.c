@@ -4,28 +4,19 @@
 
 #include "model/file.h"
 #include "model/perplexity.h"
+#include "model/random.h"
 #include "model/topk.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* File: magic, version, header, records. A record: f32 nll of the token that followed, f32 log of
  * the rest's probability; u32 ids and f32 log probabilities of the top, best first, then of the
  * samples. Where everything is kept: f32 nll, u32 best id, f32 log probabilities by id. */
 static const char magic[8] = "EKKLBASE";
 enum { VERSION = 1, HEADER_BYTES = 8 + 8 + 8 * 8 + 64, FIXED = 8, ENTRY = 8 };
-
-uint64_t kl_hash(uint64_t start, const int32_t *ids, size_t n)
-{
-    uint64_t h = start ? start : UINT64_C(0xCBF29CE484222325); /* FNV-1a over 32-bit words */
-    for (size_t i = 0; i < n; i++) h = (h ^ (uint32_t)ids[i]) * UINT64_C(0x100000001B3);
-    return h;
-}
 
 static int keeps_all(const struct kl_header *h)
 {
@@ -70,9 +61,8 @@ static double get_f32(const unsigned char *record, size_t at)
 /* Uniform in (0, 1), a function of the position alone: the same file whatever the threads. */
 static double offset_of(uint64_t index)
 {
-    uint64_t z = (index + 1) * UINT64_C(0x9E3779B97F4A7C15);
-    z          = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z          = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
+    uint64_t       state = index;
+    const uint64_t z     = splitmix64(&state);
     return ((double)(z >> 12) + 0.5) * 0x1p-52;
 }
 
@@ -136,10 +126,9 @@ void kl_record(const struct kl_header *h, const float *logits, int32_t next, uin
 /* ---- writing ---- */
 
 struct kl_writer {
-    struct kl_header h;
-    FILE            *file;
-    uint64_t         positions;
-    char             path[4096], temporary[4096];
+    struct kl_header   h;
+    struct file_writer file;
+    uint64_t           positions;
 };
 
 /* magic, version, and the members in their order; host order is little-endian, as in all files. */
@@ -159,50 +148,32 @@ ek_status kl_create(struct kl_writer **w, const char *path, const struct kl_head
     if (!kl_record_bytes(h)) return fail(e, EK_E_ARG, "%s: nothing to be kept", path);
     struct kl_writer *made = calloc(1, sizeof *made);
     if (!made) return fail(e, EK_E_NOMEM, "%s: out of memory", path);
-    made->h      = *h;
-    const int n  = snprintf(made->temporary, sizeof made->temporary, "%s.XXXXXX", path);
-    int       fd = -1;
-    snprintf(made->path, sizeof made->path, "%s", path);
-    if (n > 0 && (size_t)n < sizeof made->temporary) fd = mkstemp(made->temporary);
-    if (fd >= 0) made->file = fdopen(fd, "wb");
-    if (!made->file) {
-        fail(e, EK_E_IO, "%s: %s", path,
-             fd < 0 && n >= (int)sizeof made->temporary ? "name too long" : strerror(errno));
-        if (fd >= 0) close(fd), unlink(made->temporary);
-        free(made);
-        return EK_E_IO;
-    }
+    made->h = *h;
     header_bytes(h, header);
-    if (fwrite(header, sizeof header, 1, made->file) != 1) {
-        fail(e, EK_E_IO, "%s: %s", path, strerror(errno));
+    ek_status s = file_create(&made->file, path, e);
+    if (s) {
+        free(made);
+    } else if ((s = file_append(&made->file, header, sizeof header, e))) {
         kl_finish(made, 0, NULL);
-        return EK_E_IO;
+    } else {
+        *w = made;
     }
-    *w = made;
-    return EK_OK;
+    return s;
 }
 
 ek_status kl_append(struct kl_writer *w, const void *records, size_t count, struct error *e)
 {
     if (count > w->h.positions - w->positions)
-        return fail(e, EK_E_ARG, "%s: more positions than announced", w->path);
-    if (fwrite(records, kl_record_bytes(&w->h), count, w->file) != count)
-        return fail(e, EK_E_IO, "%s: %s", w->path, strerror(errno));
+        return fail(e, EK_E_ARG, "%s: more positions than announced", w->file.path);
     w->positions += count;
-    return EK_OK;
+    return file_append(&w->file, records, count * kl_record_bytes(&w->h), e);
 }
 
 ek_status kl_finish(struct kl_writer *w, int keep, struct error *e)
 {
-    const int whole = w->positions == w->h.positions;
-    ek_status s     = EK_OK;
-    if (keep && !whole) s = fail(e, EK_E_ARG, "%s: positions are missing", w->path);
-    if (keep && !s && (fflush(w->file) || fsync(fileno(w->file)) || fchmod(fileno(w->file), 0644)))
-        s = fail(e, EK_E_IO, "%s: %s", w->path, strerror(errno));
-    if (fclose(w->file) && keep && !s) s = fail(e, EK_E_IO, "%s: %s", w->path, strerror(errno));
-    if (keep && !s && rename(w->temporary, w->path))
-        s = fail(e, EK_E_IO, "%s: %s", w->path, strerror(errno));
-    if (!keep || s) unlink(w->temporary);
+    const int       whole = !keep || w->positions == w->h.positions;
+    const ek_status done  = file_finish(&w->file, keep && whole, e);
+    const ek_status s = whole ? done : fail(e, EK_E_ARG, "%s: positions are missing", w->file.path);
     free(w);
     return s;
 }

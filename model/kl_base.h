@@ -18,13 +18,10 @@ struct kl_header {
     uint64_t positions; /* scored tokens                                            */
     uint64_t top;       /* <= vocab                                                 */
     uint64_t samples;   /* 0 where top = vocab                                      */
-    uint64_t ids_hash;  /* of the ids of all windows, kl_hash                       */
+    uint64_t ids_hash;  /* checksum64 of the ids of all windows                     */
     uint64_t model;     /* checksum of the base model: told, not compared           */
     char     name[64];  /* its model_type, with a '\0'                              */
 };
-
-/** Hash of token ids, started with 0 or continued. */
-uint64_t kl_hash(uint64_t start, const int32_t *ids, size_t n);
 
 /** Bytes of one position; 0 where the header makes no sense. */
 size_t kl_record_bytes(const struct kl_header *h);

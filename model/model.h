@@ -46,12 +46,13 @@ struct model_facts {
 };
 void model_facts(const struct model *m, struct model_facts *f);
 
-/** f32, f16, bf16, i8 */
+enum { SESSION_CONTEXT = 4096, SESSION_BATCH = 512 };
+
 struct session_options {
     const ek_pool     *pool;       /* NULL: serial                                            */
     enum ek_fmt        kv;         /* EK_FMT_f32, f16, bf16 or i8                             */
-    size_t             context;    /* tokens; 0: the smaller of the model's and 4096          */
-    size_t             batch;      /* tokens of one prefill step; 0: 512                      */
+    size_t             context;    /* tokens; 0: the model's, at most SESSION_CONTEXT         */
+    size_t             batch;      /* tokens of one prefill step; 0: SESSION_BATCH            */
     size_t             sinks;      /* with a window: first tokens that stay visible           */
     enum ek_activation activation; /* EK_ACTIVATION_AUTO, I8, F32                             */
 };
@@ -78,6 +79,8 @@ enum logits_wanted { LOGITS_NONE, LOGITS_LAST, LOGITS_ALL };
 ek_status session_eval(struct session *s, const int32_t *ids, size_t n, enum logits_wanted wanted,
                        const float **logits, struct error *e);
 
+/** What the session was opened with, the defaults filled in. */
+const struct session_options *session_settings(const struct session *s);
 /** Tokens so far. */
 size_t session_length(const struct session *s);
 /** Forgets all tokens from length on. EK_E_ARG where a window has already dropped what would be

@@ -2,6 +2,7 @@
 /* model/sampler.c - penalty, top-k, top-p, min-p, temperature, and one draw per token. */
 #include "model/sampler.h"
 
+#include "model/random.h"
 #include "model/topk.h"
 
 #include <float.h>
@@ -22,14 +23,6 @@ struct sampler {
 };
 
 /* ---- random numbers ---- */
-
-static uint64_t splitmix64(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9E3779B97F4A7C15);
-    z          = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z          = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return z ^ z >> 31;
-}
 
 static uint64_t rotate(uint64_t x, int by)
 {

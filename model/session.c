@@ -8,11 +8,9 @@
 #include <sys/mman.h>
 
 enum {
-    LINE            = 64,
-    PANEL           = 16, /* slots that a cache lays out together                     */
-    DEFAULT_CONTEXT = 4096,
-    DEFAULT_BATCH   = 512,
-    POOL_ELEMENTS   = 16384, /* below, one thread is faster than waking others: 4 us   */
+    LINE          = 64,
+    PANEL         = 16,    /* slots that a cache lays out together                     */
+    POOL_ELEMENTS = 16384, /* below, one thread is faster than waking others: 4 us   */
 };
 
 /* ---- rings ---- */
@@ -89,10 +87,10 @@ static ek_status plan_options(struct session *s, const struct model *m,
     const struct config *c = &m->config;
     s->model               = m;
     if (o) s->o = *o;
-    if (!s->o.context) s->o.context = min(c->context, DEFAULT_CONTEXT);
+    if (!s->o.context) s->o.context = min(c->context ? c->context : SIZE_MAX, SESSION_CONTEXT);
     if (s->o.context > INT32_MAX / 2)
         return fail(e, EK_E_ARG, "%s: a context of %zu is too long", m->source->path, s->o.context);
-    if (!s->o.batch) s->o.batch = DEFAULT_BATCH;
+    if (!s->o.batch) s->o.batch = SESSION_BATCH;
     s->o.batch = min(s->o.batch, s->o.context);
     s->o.sinks = min(s->o.sinks, s->o.context);
     plan_rings(s);
@@ -429,6 +427,11 @@ ek_status session_eval(struct session *s, const int32_t *ids, size_t n, enum log
     }
     if (logits) *logits = s->logits;
     return EK_OK;
+}
+
+const struct session_options *session_settings(const struct session *s)
+{
+    return &s->o;
 }
 
 size_t session_length(const struct session *s)

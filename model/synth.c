@@ -2,6 +2,7 @@
 /* model/synth.c - writes models of random weights. */
 #include "model/synth.h"
 
+#include "model/random.h"
 #include "model/written.h"
 
 #include <math.h>
@@ -72,19 +73,10 @@ ek_status synth_config(const char *preset, struct config *c, struct error *e)
 
 /* ---- random numbers ---- */
 
-/* SplitMix64: every seed is as good, so panels can have one each. */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9E3779B97F4A7C15);
-    z          = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z          = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return z ^ z >> 31;
-}
-
 /* About normal: the sum of four uniform numbers, to a standard deviation of 0.02. */
 static float next_weight(uint64_t *state)
 {
-    const uint64_t r   = next_random(state);
+    const uint64_t r   = splitmix64(state);
     double         sum = -2;
     for (int i = 0; i < 4; i++) sum += (double)(r >> (16 * i) & 0xFFFF) / 65536;
     return (float)(sum * sqrt(3) * 0.02);
@@ -112,7 +104,7 @@ static void fill_packed(const struct fill *f, unsigned char *out, uint64_t *stat
     for (size_t at = 0; at < f->panel_bytes; at += block) {
         const size_t end = at + block < f->panel_bytes ? at + block : f->panel_bytes;
         for (size_t c = at + i->head; c < end; c += sizeof(uint64_t)) {
-            const uint64_t r = next_random(state);
+            const uint64_t r = splitmix64(state);
             memcpy(out + c, &r, sizeof r);
         }
     }
@@ -122,7 +114,7 @@ static void fill_floats(const struct fill *f, unsigned char *out, size_t rows, u
 {
     const size_t element = ek_fmt_info(f->job->fmt)->bits / 8;
     for (size_t left = rows * f->job->k, n; left; left -= n, out += n * element) {
-        const size_t from = next_random(state) % (TABLE / 2);
+        const size_t from = splitmix64(state) % (TABLE / 2);
         n                 = left < TABLE / 2 ? left : TABLE / 2;
         memcpy(out, (const unsigned char *)f->model + from * element, n * element);
     }

@@ -4,6 +4,7 @@
 #define EK_MODEL_TOKENIZER_IMPL_H
 #include "model/file.h"
 #include "model/tokenizer.h"
+#include "model/utf8.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -15,18 +16,10 @@ enum {
     FILE_LIMIT = 1 << 28,       /* bytes of a tokenizer file                                      */
 };
 
-/* ---- UTF-8 and byte-level letters (tokenizer_utf8.c) ---- */
+/* ---- kinds of characters and byte-level letters (tokenizer_utf8.c) ---- */
 
-/** Bytes of the well-formed character at p, n >= 1 bytes long; 0 where there is none. */
-size_t   utf8_length(const char *p, size_t n);
-uint32_t utf8_decode(const char *p, size_t length);
-size_t   utf8_encode(uint32_t c, char *out);
-/** Bytes until the first that is not part of a well-formed character. */
-size_t utf8_run(const char *p, size_t n);
-/** Bytes until the next well-formed character. */
-size_t utf8_broken_run(const char *p, size_t n);
-int    is_space(uint32_t c);
-int    is_word(uint32_t c);
+int is_space(uint32_t c);
+int is_word(uint32_t c);
 /** GPT-2's letters: the character that spells a byte, and back (-1: none). */
 uint32_t letter_of_byte(unsigned char b);
 int      byte_of_letter(uint32_t c);

@@ -5,13 +5,12 @@
 
 #include "kernels/kv.h"
 #include "ops/parallel.h"
+#include "ops/work.h"
 
 #include <stdint.h>
 #include <string.h>
 
 enum {
-    GAP = 4096, /* bytes between what two tasks write: one core's prefetcher runs past its
-                               own into lines that the other core writes                              */
     PREFILL_PER_THR =
         4,           /* prefill tasks per thread: evens out threads of unequal speed           */
     STORE_GRAIN = 8, /* tokens of a head that are stored together                              */
@@ -142,30 +141,17 @@ struct plan {
     size_t total;
 };
 
-/* Reserves count elements on a line; sets *over instead of wrapping. */
-static size_t reserve(size_t *total, size_t count, size_t size, int *over)
-{
-    size_t bytes, at;
-    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - 64 ||
-        __builtin_add_overflow(*total, (bytes + 63) / 64 * 64, &at)) {
-        *over = 1;
-        return 0;
-    }
-    const size_t start = *total;
-    *total             = at;
-    return start;
-}
-
 static void plan_one(struct plan *p, const struct ek_attention *a, int *over)
 {
     const struct ek_kv *kv = a->kv;
     p->chunks              = gqa_chunks(a->used);
-    p->part_stride = (p->group * (EK_GQA_HEAD + p->dp) * sizeof(float) + GAP) / sizeof(float);
-    p->part = reserve(&p->total, kv->heads * p->chunks, p->part_stride * sizeof(float), over);
+    p->part_stride =
+        (p->group * (EK_GQA_HEAD + p->dp) * sizeof(float) + EK_TASK_GAP) / sizeof(float);
+    p->part = ek_reserve(&p->total, kv->heads * p->chunks, p->part_stride * sizeof(float), over);
     if (kv->fmt != EK_FMT_i8) return;
-    p->q8 = reserve(&p->total, a->heads, p->dp, over);
-    p->qd = reserve(&p->total, a->heads, sizeof(float), over);
-    p->qs = reserve(&p->total, a->heads, sizeof(int32_t), over);
+    p->q8 = ek_reserve(&p->total, a->heads, p->dp, over);
+    p->qd = ek_reserve(&p->total, a->heads, sizeof(float), over);
+    p->qs = ek_reserve(&p->total, a->heads, sizeof(int32_t), over);
 }
 
 static void plan_many(struct plan *p, const struct ek_attention *a, const ek_pool *pool, int *over)
@@ -173,8 +159,8 @@ static void plan_many(struct plan *p, const struct ek_attention *a, const ek_poo
     const size_t threads = pool && pool->threads > 1 ? pool->threads * PREFILL_PER_THR : 1;
     p->items             = a->kv->heads * ek_gqa_tiles(p->group, a->m);
     p->tasks             = p->items < threads ? p->items : threads;
-    p->scratch_bytes     = (ek_gqa_scratch_bytes(p->group, a->kv->dim) + 63) / 64 * 64 + GAP;
-    (void)reserve(&p->total, p->tasks, p->scratch_bytes, over);
+    p->scratch_bytes = (ek_gqa_scratch_bytes(p->group, a->kv->dim) + 63) / 64 * 64 + EK_TASK_GAP;
+    (void)ek_reserve(&p->total, p->tasks, p->scratch_bytes, over);
 }
 
 static ek_status make_plan(struct plan *p, const struct ek_kernels *t, const struct ek_attention *a,

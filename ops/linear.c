@@ -3,18 +3,17 @@
 #include "ek/linear.h"
 
 #include "ops/parallel.h"
+#include "ops/work.h"
 
 #include <stdint.h>
 #include <string.h>
 
 enum {
-    ROW_GRAIN    = 64,   /* rows of W of one gemv task: a few panels                             */
-    GEMM_TOKENS  = 512,  /* tokens at once: a K block of them fits the second level of cache     */
-    GEMM_GRAIN   = 32,   /* rows of W that gemm handles together                                 */
-    GEMM_PER_THR = 4,    /* gemm tasks per thread: evens out threads of unequal speed            */
-    FLOAT_GROUP  = 32,   /* group in which I8 rounds the activations of float weights            */
-    GAP          = 4096, /* bytes between the scratch of two tasks: one core's prefetcher runs
-                            past its own into lines that the other core writes                   */
+    ROW_GRAIN    = 64,  /* rows of W of one gemv task: a few panels                             */
+    GEMM_TOKENS  = 512, /* tokens at once: a K block of them fits the second level of cache     */
+    GEMM_GRAIN   = 32,  /* rows of W that gemm handles together                                 */
+    GEMM_PER_THR = 4,   /* gemm tasks per thread: evens out threads of unequal speed            */
+    FLOAT_GROUP  = 32,  /* group in which I8 rounds the activations of float weights            */
 };
 
 /* Where everything lies in the working memory; offsets in bytes. */
@@ -43,16 +42,6 @@ static size_t whole_tiles(size_t tile, size_t m)
     return (m + tile - 1) / tile * tile;
 }
 
-/* Reserves count elements; sets *over instead of wrapping. */
-static size_t reserve(size_t *total, size_t count, size_t size, int *over)
-{
-    const size_t at = (*total + 63) / 64 * 64;
-    size_t       bytes;
-    if (__builtin_mul_overflow(count, size, &bytes) || __builtin_add_overflow(at, bytes, total))
-        *over = 1;
-    return at;
-}
-
 static int options_sound(const struct ek_linear_options *o)
 {
     return !o || (o->struct_size >= sizeof *o && (unsigned)o->activation <= EK_ACTIVATION_F32);
@@ -62,27 +51,27 @@ static void plan_buffers(struct plan *p, const struct ek_weights *w, const ek_po
 {
     const size_t m = p->chunk, cells = m * p->groups;
     if (p->round) {
-        p->xq = reserve(&p->total, m, p->kp, over);
-        p->xd = reserve(&p->total, cells, sizeof(float), over);
-        p->xs = reserve(&p->total, cells, sizeof(int32_t), over);
+        p->xq = ek_reserve(&p->total, m, p->kp, over);
+        p->xd = ek_reserve(&p->total, cells, sizeof(float), over);
+        p->xs = ek_reserve(&p->total, cells, sizeof(int32_t), over);
     }
-    if (!p->packed_i8 && p->copy_x) p->xf = reserve(&p->total, m * p->kp, sizeof(float), over);
+    if (!p->packed_i8 && p->copy_x) p->xf = ek_reserve(&p->total, m * p->kp, sizeof(float), over);
     if (!p->packed_i8 && p->has_min && !p->use_gemm)
-        p->sums = reserve(&p->total, cells, sizeof(float), over);
+        p->sums = ek_reserve(&p->total, cells, sizeof(float), over);
     if (!p->use_gemm) return;
 
     if (p->packed_i8) { /* for any kernel's tiles */
         const size_t tokens = max(whole_tiles(EK_TILE, m), whole_tiles(EK_TILE_AMX, m));
-        p->tx               = reserve(&p->total, tokens, p->kp, over);
-        p->td               = reserve(&p->total, tokens * p->groups, sizeof(float), over);
-        p->ts               = reserve(&p->total, tokens * p->groups, sizeof(int32_t), over);
+        p->tx               = ek_reserve(&p->total, tokens, p->kp, over);
+        p->td               = ek_reserve(&p->total, tokens * p->groups, sizeof(float), over);
+        p->ts               = ek_reserve(&p->total, tokens * p->groups, sizeof(int32_t), over);
     } else {
-        p->tx = reserve(&p->total, ek_tile_f32_bytes(p->kp, m), 1, over);
+        p->tx = ek_reserve(&p->total, ek_tile_f32_bytes(p->kp, m), 1, over);
     }
-    p->slot_bytes = EK_GEMM_SCRATCH + GAP;
+    p->slot_bytes = EK_GEMM_SCRATCH + EK_TASK_GAP;
     p->slots      = min((w->n + GEMM_GRAIN - 1) / GEMM_GRAIN,
                    pool && pool->threads > 1 ? pool->threads * GEMM_PER_THR : 1);
-    p->scratch    = reserve(&p->total, p->slots, p->slot_bytes, over);
+    p->scratch    = ek_reserve(&p->total, p->slots, p->slot_bytes, over);
 }
 
 static ek_status make_plan(struct plan *p, const struct ek_weights *w, size_t m,

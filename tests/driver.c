@@ -27,6 +27,16 @@ float ek_randf(uint64_t *state)
     return (float)((int32_t)(ek_rand(state) >> 40) - 0x800000) / 8388608.0f;
 }
 
+void *ek_test_alloc(size_t count, size_t size)
+{
+    void *p = calloc(count ? count : 1, size);
+    if (!p) {
+        perror("calloc");
+        exit(2);
+    }
+    return p;
+}
+
 /* ---- guarded memory: [page][data ...][page], both outer pages inaccessible ---- */
 
 static size_t page_size(void)

@@ -94,6 +94,9 @@ extern const struct ek_driver *const ek_drivers[EK_OP_COUNT];
 uint64_t ek_rand(uint64_t *state);
 float    ek_randf(uint64_t *state); /* [-1, 1) */
 
+/* calloc that ends the program when memory runs out. */
+void *ek_test_alloc(size_t count, size_t size);
+
 /* ---- for drivers ---- */
 
 /* A buffer of the case, next to an inaccessible page; aborts the test when memory runs out. */

@@ -187,7 +187,7 @@ static int turn(struct chat *c, const char *user)
         fprintf(stderr,
                 "ek chat: context full: %zu of %zu tokens used, this turn needs %zu more; "
                 "/reset starts anew\n",
-                before, c->r.context, count);
+                before, session_settings(c->r.session)->context, count);
         take_back(c, before);
         return 0;
     }
@@ -202,7 +202,8 @@ static int turn(struct chat *c, const char *user)
     c->turns++, c->tokens += reply.tokens, c->decode_s += reply.decode_s;
     reply_print(&reply, c->r.session, 0);
     if (reply.end == REPLY_CONTEXT)
-        fprintf(stderr, "ek chat: context full: %zu tokens; /reset starts anew\n", c->r.context);
+        fprintf(stderr, "ek chat: context full: %zu tokens; /reset starts anew\n",
+                session_settings(c->r.session)->context);
     return conversation_said(&c->conversation, user, &e) ? runner_fail(&c->r, &e) : 0;
 }
 
@@ -217,9 +218,9 @@ static void print_stats(const struct chat *c)
             "%.2f MiB; %zu threads; peak memory %.1f MiB; seed %llu\n",
             c->turns, c->tokens,
             c->decode_s > 0 ? (double)(c->tokens - (c->tokens ? c->turns : 0)) / c->decode_s : 0,
-            session_length(c->r.session), c->r.context, (double)used / 0x1p20,
-            (double)total / 0x1p20, c->r.threads.count, (double)peak_resident() / 0x1p20,
-            (unsigned long long)c->sampling.seed);
+            session_length(c->r.session), session_settings(c->r.session)->context,
+            (double)used / 0x1p20, (double)total / 0x1p20, c->r.threads.count,
+            (double)peak_resident() / 0x1p20, (unsigned long long)c->sampling.seed);
 }
 
 static int reset(struct chat *c)
@@ -271,8 +272,10 @@ static int prepare(struct chat *c, const struct chat_args *a)
     if (bad) return bad;
     conversation_start(&c->conversation, kind, a->system);
     c->sampling  = sampling_options(&a->sampling, config);
-    c->generator = (struct generator){
-        .session = c->r.session, .tokenizer = c->tokenizer, .batch = c->r.batch, .emit = emit};
+    c->generator = (struct generator){.session   = c->r.session,
+                                      .tokenizer = c->tokenizer,
+                                      .batch     = session_settings(c->r.session)->batch,
+                                      .emit      = emit};
     stops_init(&c->generator.stops, config, c->tokenizer);
     stops_add(&c->generator.stops, tokenizer_find(c->tokenizer, chat_template_end(kind)));
     c->limit = a->tokens, c->pending = -1, c->typed = isatty(STDIN_FILENO);

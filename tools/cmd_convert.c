@@ -2,7 +2,6 @@
 /* tools/cmd_convert.c - ek convert: any model that can be read, as a packed directory. */
 #include "tools/convert_args.h"
 #include "tools/ek.h"
-#include "tools/progress.h"
 #include "tools/topology.h"
 
 #include <stdio.h>
@@ -19,14 +18,7 @@ int cmd_convert(int argc, char **argv)
          .help  = "a Hugging Face directory, a GGUF file, a llama2.c file, or a\n"
                   "directory that ek wrote"},
         {.names = "DST", .kind = ARG_TEXT, .to = &dst, .help = "the directory to write"},
-        {.names = "--type",
-         .value = "TYPE",
-         .kind  = ARG_PARSE,
-         .parse = convert_type_parse,
-         .to    = &a.options.type,
-         .help  = "of the matrices: " TYPE_NAMES ";\n"
-                  "default: same, which loses nothing where GGUF's format is known"},
-        CONVERT_ARGS(a),
+        CONVERT_ARGS(a, "same, which loses nothing where GGUF's format is known"),
     };
     const struct arg_command c = {
         .name  = "ek convert",
@@ -43,8 +35,5 @@ int cmd_convert(int argc, char **argv)
     if (convert_args_begin(&a, c.name)) return EXIT_RUN;
     struct error    e;
     const ek_status bad = convert(src, dst, &a.options, &e);
-    convert_args_end(&a);
-    progress_clear();
-    if (bad) fprintf(stderr, "ek convert: %s\n", e.text);
-    return bad ? EXIT_RUN : EXIT_OK;
+    return convert_args_end(&a, c.name, bad, &e);
 }

@@ -112,7 +112,8 @@ static int print_logits(const struct runner *r, const struct logits_args *a)
     struct error e;
     const float *logits;
     const size_t vocab = model_config(r->model)->vocab, n = a->ids.count;
-    const size_t step  = a->steps && a->steps < r->batch ? a->steps : r->batch;
+    const size_t batch = session_settings(r->session)->batch;
+    const size_t step  = a->steps && a->steps < batch ? a->steps : batch;
     int          first = 1;
     for (size_t at = 0; at < n;) {
         const size_t             now    = n - at < step ? n - at : step;
@@ -152,7 +153,6 @@ int cmd_logits(int argc, char **argv)
     if (!status && a.prompt) status = encode(&r, &a);
     if (a.steps > a.session.batch) a.session.batch = a.steps;
     if (!a.session.context) a.session.context = a.ids.count; /* the whole text and no more */
-    if (!a.session.batch && a.session.context < 512) a.session.batch = a.session.context;
     if (!status) status = runner_open_session(&r, &a.session);
     if (!status) status = print_logits(&r, &a);
     free(a.ids.v);

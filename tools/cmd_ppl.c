@@ -2,6 +2,7 @@
 /* tools/cmd_ppl.c - ek ppl: perplexity of a text, and divergence from another model's predictions. */
 #include "tools/ek.h"
 
+#include "model/source.h"
 #include "model/topk.h"
 #include "tools/ppl_report.h"
 #include "tools/progress.h"
@@ -148,7 +149,7 @@ static ek_status encode(struct pass *p, const struct ppl_args *a, const struct t
         if (p->ids[i] < 0 || (size_t)p->ids[i] >= p->vocab)
             return fail(e, EK_E_FORMAT, "%s: token %d of the tokenizer is none of the model's %zu",
                         a->file, (int)p->ids[i], p->vocab);
-    p->header.ids_hash = kl_hash(0, p->ids, end);
+    p->header.ids_hash = checksum64(CHECKSUM_START, p->ids, end * sizeof *p->ids);
     return EK_OK;
 }
 
@@ -198,13 +199,14 @@ static ek_status score(struct pass *p, size_t first, size_t n, struct error *e)
 static ek_status run_window(struct pass *p, struct window w, struct error *e)
 {
     struct session *session = p->r->session;
+    const size_t    batch   = session_settings(session)->batch;
     ek_status       s       = session_truncate(session, 0);
     if (s) return fail(e, s, "the session cannot be emptied");
     if (w.from - 1 > w.begin)
         s = session_eval(session, p->ids + w.begin, w.from - 1 - w.begin, LOGITS_NONE, &p->logits,
                          e);
     for (size_t at = w.from; at < w.end && !s;) { /* token at is predicted by the one before */
-        const size_t n = w.end - at < p->r->batch ? w.end - at : p->r->batch;
+        const size_t n = w.end - at < batch ? w.end - at : batch;
         s              = session_eval(session, p->ids + at - 1, n, LOGITS_ALL, &p->logits, e);
         if (!s) s = score(p, at, n, e);
         at += n;
@@ -215,7 +217,7 @@ static ek_status run_window(struct pass *p, struct window w, struct error *e)
 static ek_status run_windows(struct pass *p, struct error *e)
 {
     ek_status    s      = EK_OK;
-    const size_t batch  = p->r->batch;
+    const size_t batch  = session_settings(p->r->session)->batch;
     const int    hidden = !isatty(STDOUT_FILENO); /* else the running values show how far it is */
     p->nll              = calloc(batch, sizeof *p->nll);
     p->points           = calloc(batch, sizeof *p->points);
@@ -245,7 +247,7 @@ static void print_protocol(const struct pass *p)
     else
         snprintf(how, sizeof how, "disjoint chunks, second halves scored");
     printf("ek ppl: %zu tokens, %zu chunks, n_ctx=%zu, batch %zu: %s; %llu tokens scored; %s\n",
-           p->count, p->windows, p->protocol.context, p->r->batch, how,
+           p->count, p->windows, p->protocol.context, session_settings(p->r->session)->batch, how,
            (unsigned long long)p->header.positions,
            !p->bos              ? "no BOS"
            : p->protocol.stride ? "BOS at the beginning of the text"

@@ -204,8 +204,9 @@ static void print_load(const struct runner *r, const struct sampler_options *o)
     fprintf(stderr,
             "%s, %.1f MiB of weights, load %.1f ms, %zu threads, context %zu, temperature %g, "
             "seed %llu\n",
-            f.type, (double)f.weight_bytes / 0x1p20, f.load_ms, r->threads.count, r->context,
-            (double)o->temperature, (unsigned long long)o->seed);
+            f.type, (double)f.weight_bytes / 0x1p20, f.load_ms, r->threads.count,
+            session_settings(r->session)->context, (double)o->temperature,
+            (unsigned long long)o->seed);
 }
 
 /* ---- the run ---- */
@@ -220,8 +221,11 @@ static int generate_and_show(const struct runner *r, const struct run_args *a,
     struct sampler              *sampler;
     struct reply                 reply;
     struct output                out = {.show_ids = a->ids, .keep = a->json};
-    struct generator             g   = {
-                      .session = r->session, .tokenizer = t, .batch = r->batch, .emit = emit, .self = &out};
+    struct generator             g   = {.session   = r->session,
+                                        .tokenizer = t,
+                                        .batch     = session_settings(r->session)->batch,
+                                        .emit      = emit,
+                                        .self      = &out};
     if (!a->no_eos) stops_init(&g.stops, c, t);
     if (sampler_open(&sampler, &sampling, c->vocab, &e)) return runner_fail(r, &e);
     g.sampler = sampler;

@@ -172,7 +172,7 @@ static void set_defaults(struct speed_args *a, const struct topology *t)
     }
     set_default(&a->depth, 0);
     set_default(&a->threads, t->threads);
-    set_default(&a->batch, BATCH_DEFAULT);
+    set_default(&a->batch, SESSION_BATCH);
     if (!a->kv.count) a->kv.v[a->kv.count++] = 0;
     if (!a->act.count) a->act.v[a->act.count++] = 0;
     if (!a->repetitions) a->repetitions = REPETITIONS;

@@ -3,7 +3,6 @@
 #include "model/synth.h"
 #include "tools/convert_args.h"
 #include "tools/ek.h"
-#include "tools/progress.h"
 #include "tools/topology.h"
 
 #include <stdio.h>
@@ -29,15 +28,8 @@ int cmd_synth(int argc, char **argv)
     const struct arg list[] = {
         {.names = "DIR", .kind = ARG_TEXT, .to = &dst, .help = "the directory to write"},
         {.names = "--arch", .value = "PRESET", .kind = ARG_TEXT, .to = &arch, .help = presets},
-        {.names = "--type",
-         .value = "TYPE",
-         .kind  = ARG_PARSE,
-         .parse = convert_type_parse,
-         .to    = &a.options.type,
-         .help  = "of the matrices: " TYPE_NAMES ";\n"
-                  "default: q4"},
         {.names = "--seed", .value = "N", .kind = ARG_U64, .to = &seed, .help = "default: 1"},
-        CONVERT_ARGS(a),
+        CONVERT_ARGS(a, "q4"),
     };
     const struct arg_command c = {
         .name  = "ek synth",
@@ -59,8 +51,5 @@ int cmd_synth(int argc, char **argv)
     }
     if (convert_args_begin(&a, c.name)) return EXIT_RUN;
     const ek_status bad = synth_write(&config, seed, dst, &a.options, &e);
-    convert_args_end(&a);
-    progress_clear();
-    if (bad) fprintf(stderr, "ek synth: %s\n", e.text);
-    return bad ? EXIT_RUN : EXIT_OK;
+    return convert_args_end(&a, c.name, bad, &e);
 }

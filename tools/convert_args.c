@@ -47,7 +47,8 @@ int convert_args_begin(struct convert_args *a, const char *command)
     return 0;
 }
 
-void convert_args_end(struct convert_args *a)
+int convert_args_end(struct convert_args *a, const char *command, ek_status bad,
+                     const struct error *e)
 {
     threads_stop(&a->threads);
     for (size_t i = 0; i < a->options.rule_count; i++) {
@@ -57,4 +58,7 @@ void convert_args_end(struct convert_args *a)
         } regex = {.in = a->rules[i].regex};
         free(regex.at);
     }
+    progress_clear();
+    if (bad) fprintf(stderr, "%s: %s\n", command, e->text);
+    return bad ? EXIT_RUN : EXIT_OK;
 }

@@ -21,14 +21,20 @@ int convert_rule_parse(void *to, const char *text);
 
 #define TYPE_NAMES "f32|f16|bf16|q8|q4[:g32|g64|g128]|q4k|q4g32m"
 
-/* Entries of the table of options. a: struct convert_args. */
-#define CONVERT_ARGS(a)                                                                            \
-    {.names = "--head",                                                                            \
+/* Entries of the table of options. a: struct convert_args; otherwise: its default type, in words. */
+#define CONVERT_ARGS(a, otherwise)                                                                 \
+    {.names = "--type",                                                                            \
      .value = "TYPE",                                                                              \
      .kind  = ARG_PARSE,                                                                           \
      .parse = convert_type_parse,                                                                  \
-     .to    = &(a).options.head,                                                                   \
-     .help  = "of the output matrix; default: as --type"},                                          \
+     .to    = &(a).options.type,                                                                   \
+     .help  = "of the matrices: " TYPE_NAMES ";\ndefault: " otherwise},                             \
+        {.names = "--head",                                                                        \
+         .value = "TYPE",                                                                          \
+         .kind  = ARG_PARSE,                                                                       \
+         .parse = convert_type_parse,                                                              \
+         .to    = &(a).options.head,                                                               \
+         .help  = "of the output matrix; default: as --type"},                                      \
         {.names = "--embed",                                                                       \
          .value = "TYPE",                                                                          \
          .kind  = ARG_PARSE,                                                                       \
@@ -58,6 +64,8 @@ int convert_rule_parse(void *to, const char *text);
     }
 
 /* Starts the threads and fills in the rest of the options: 0, or the exit status. */
-int  convert_args_begin(struct convert_args *a, const char *command);
-void convert_args_end(struct convert_args *a);
+int convert_args_begin(struct convert_args *a, const char *command);
+/* Ends the threads and prints the error where there is one: the exit status. */
+int convert_args_end(struct convert_args *a, const char *command, ek_status bad,
+                     const struct error *e);
 #endif

@@ -254,7 +254,7 @@ check_includes() {
         only_includes kernels/$isa "\"(ek|kernels|kernels/$isa|kernels/template)/$file\"|<$file>"
     done
     only_includes kernels "\"(ek|kernels|kernels/[a-z0-9]+)/$file\"|<$file>"
-    only_includes ops "\"(ek|kernels|ops)/$file\"|<$file>|<sys/auxv\\.h>"
+    only_includes ops "\"(ek|kernels|ops)/$file\"|<$file>|<sys/(auxv|syscall)\\.h>"
 }
 
 # Instructions of a level stay in its folder: no VEX or EVEX encoding, whose names begin with v, in

@@ -4,6 +4,7 @@
 
 #include "ek/ek.h"
 #include "model/file.h"
+#include "model/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,24 +15,6 @@
 
 /* ---- text ---- */
 
-/* Bytes of the sequence at p that is sound UTF-8; 0: none. */
-static size_t sound(const unsigned char *p, size_t left)
-{
-    const size_t n = *p < 0x80   ? 1
-                     : *p < 0xC2 ? 0
-                     : *p < 0xE0 ? 2
-                     : *p < 0xF0 ? 3
-                     : *p < 0xF5 ? 4
-                                 : 0;
-    if (n > left) return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xC0) != 0x80) return 0;
-    if ((*p == 0xE0 && p[1] < 0xA0) || (*p == 0xED && p[1] > 0x9F) || (*p == 0xF0 && p[1] < 0x90) ||
-        (*p == 0xF4 && p[1] > 0x8F))
-        return 0; /* overlong, surrogates, past the end */
-    return n;
-}
-
 json_t *results_text(const char *data, size_t bytes)
 {
     json_t *whole = json_stringn(data ? data : "", bytes);
@@ -39,7 +22,7 @@ json_t *results_text(const char *data, size_t bytes)
     char  *clean = malloc(3 * bytes);
     size_t used  = 0;
     for (size_t i = 0; clean && i < bytes;) {
-        const size_t n = sound((const unsigned char *)data + i, bytes - i);
+        const size_t n = utf8_length(data + i, bytes - i);
         memcpy(clean + used, n ? data + i : "\xEF\xBF\xBD", n ? n : 3);
         used += n ? n : 3, i += n ? n : 1;
     }

@@ -32,6 +32,12 @@ enum ek_fmt kv_format(int choice)
     return fmt;
 }
 
+const char *act_name(int choice)
+{
+    static const char *const names[] = {"auto", "i8", "f32"}; /* ACT_NAMES */
+    return names[choice];
+}
+
 enum ek_activation act_kind(int choice)
 {
     static const enum ek_activation kinds[] = {EK_ACTIVATION_AUTO, EK_ACTIVATION_I8,
@@ -74,15 +80,11 @@ int runner_open_model(struct runner *r, const char *command, const struct sessio
 
 int runner_open_session(struct runner *r, const struct session_args *a)
 {
-    enum { CONTEXT = 4096, BATCH = 512 };
-    const size_t trained = model_config(r->model)->context;
-    struct error e;
-    r->context = a->context ? a->context : trained && trained < CONTEXT ? trained : CONTEXT;
-    r->batch   = a->batch ? a->batch : BATCH;
+    struct error                 e;
     const struct session_options o = {.pool       = &r->threads.pool,
                                       .kv         = kv_format(a->kv),
-                                      .context    = r->context,
-                                      .batch      = r->batch,
+                                      .context    = a->context,
+                                      .batch      = a->batch,
                                       .sinks      = a->sinks,
                                       .activation = act_kind(a->act)};
     return session_open(&r->session, r->model, &o, &e) ? runner_fail(r, &e) : 0;

@@ -72,12 +72,12 @@ struct runner {
     struct threads  threads;
     struct model   *model;
     struct session *session;
-    size_t          context, batch; /* of the session */
 };
 
 /* The cache format and activation of a choice. */
 enum ek_fmt        kv_format(int choice);
 enum ek_activation act_kind(int choice);
+const char        *act_name(int choice);
 
 /* Each: 0, or the exit status, the error having been printed as one line. */
 int runner_open_model(struct runner *r, const char *command, const struct session_args *a);

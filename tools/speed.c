@@ -107,13 +107,11 @@ static const char *no_roof(const struct speed *s, const struct speed_test *t)
 
 static void begin_result(const struct speed *s, struct lane *l, const struct speed_test *t)
 {
-    static const char *const kv[] = {"f16", "bf16", "f32", "i8"}, *const act[] = {"auto", "i8",
-                                                                                  "f32"};
     l->result = (struct speed_result){.test    = *t,
                                       .threads = l->threads.count,
                                       .batch   = s->batch,
-                                      .kv      = kv[s->kv],
-                                      .act     = act[s->act],
+                                      .kv      = ek_fmt_info(kv_format(s->kv))->name,
+                                      .act     = act_name(s->act),
                                       .note    = no_roof(s, t)};
     results_time(l->result.time);
 }
@@ -367,7 +365,7 @@ int speed_run(const struct speed_args *a, const struct topology *t)
     s                = (struct speed){.a       = a,
                                       .r       = {.command = "ek speed", .topology = *t},
                                       .results = json_array(),
-                                      .columns = {.batch = a->batch.count > 1 || a->batch.v[0] != BATCH_DEFAULT,
+                                      .columns = {.batch = a->batch.count > 1 || a->batch.v[0] != SESSION_BATCH,
                                                   .kv    = a->kv.count > 1 || a->kv.v[0] != 0,
                                                   .act   = a->act.count > 1 || a->act.v[0] != 0}};
     const int status = run_models(&s);

@@ -5,7 +5,7 @@
 #include "tools/args.h"
 #include "tools/topology.h"
 
-enum { MODELS_MAX = 16, LANES_MAX = 16, CHOICES_MAX = 4, BATCH_DEFAULT = 512 };
+enum { MODELS_MAX = 16, LANES_MAX = 16, CHOICES_MAX = 4 };
 
 struct names {
     const char *v[MODELS_MAX];

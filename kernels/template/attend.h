@@ -77,9 +77,17 @@ EK_INLINE struct seen seen_by(struct sight s, const int32_t *pos, size_t n, size
     return (struct seen){count > 0, (size_t)count == room};
 }
 
-/* Scores that are not seen become -infinity, whatever they were. */
-EK_INLINE vf only_seen(vf score, const float *seen)
+/* The largest of a tile's scores; those that are not seen (NULL: all are) become -infinity,
+ * whatever they were. */
+EK_INLINE float largest_score(float *s, size_t width, const float *seen)
 {
-    return v_where_gt(v_load(seen), v_set(0.0f), score, v_set(-__builtin_inff()));
+    const vf none = v_set(-__builtin_inff());
+    vf       top  = none;
+    for (size_t i = 0; i < width; i += VL) {
+        vf v = v_load(s + i);
+        if (seen) v_store(s + i, v = v_where_gt(v_load(seen + i), v_set(0.0f), v, none));
+        top = v_max(top, v);
+    }
+    return v_hmax(top);
 }
 #endif

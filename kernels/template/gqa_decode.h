@@ -110,15 +110,7 @@ static EK_APART void softmax_tile(struct softmax *x, struct walk *w, size_t widt
                                   const float *seen, float *s)
 {
     struct cursor ahead = w->ahead;
-    for (size_t h = 0; h < w->heads; h++) {
-        vf top = v_set(-__builtin_inff());
-        for (size_t i = 0; i < width; i += VL) {
-            vf v = v_load(s + h * TILE + i);
-            if (seen) v_store(s + h * TILE + i, v = only_seen(v, seen + i));
-            top = v_max(top, v);
-        }
-        x->top[h] = v_hmax(top);
-    }
+    for (size_t h = 0; h < w->heads; h++) x->top[h] = largest_score(s + h * TILE, width, seen);
     for (size_t i = 0; i < w->heads; i += VL) {
         const vf old = v_load(x->max + i), m = v_max(old, v_load(x->top + i));
         v_store(x->keep + i, v_exp2(v_sub(old, m)));

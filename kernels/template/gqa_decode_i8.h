@@ -147,15 +147,8 @@ static EK_APART void softmax_tile(struct softmax *x, struct walk *w, size_t widt
 {
     struct cursor ahead = w->ahead;
     x->value_scale      = value_scales(w, width, all, t);
-    for (size_t h = 0; h < w->heads; h++) {
-        vf top = v_set(-__builtin_inff());
-        for (size_t i = 0; i < width; i += VL) {
-            vf v = v_load(t->s + h * TILE + i);
-            if (!all) v_store(t->s + h * TILE + i, v = only_seen(v, t->seen + i));
-            top = v_max(top, v);
-        }
-        x->top[h] = v_hmax(top);
-    }
+    for (size_t h = 0; h < w->heads; h++)
+        x->top[h] = largest_score(t->s + h * TILE, width, all ? NULL : t->seen);
     for (size_t i = 0; i < w->heads; i += VL) {
         const vf old = v_load(x->max + i), top = v_load(x->top + i), m = v_max(old, top);
         v_store(x->keep + i, v_exp2(v_sub(old, m)));

@@ -130,9 +130,37 @@ EK_INLINE void unpack_i8(const struct rows *r, const uint8_t *head, size_t at, s
     }
 }
 
+/* ---- products ---- */
+
+/* sum[i][v] += a[i a_row + s a_step] * vector v of b[s b_step], over n steps: ROWS queries by C runs of
+ * 16 keys, or of 16 columns of values. */
+EK_INLINE void multiply(size_t C, size_t n, const float *a, size_t a_row, size_t a_step,
+                        const float *b, size_t b_step, vf sum[ROWS][BV])
+{
+    for (size_t s = 0; s < n; s++) {
+        vf x[BV];
+        EK_UNROLL
+        for (size_t v = 0; v < C * NV; v++) x[v] = v_load(b + s * b_step + v * VL);
+        EK_UNROLL
+        for (size_t i = 0; i < ROWS; i++) {
+            const vf y = v_set(a[i * a_row + s * a_step]);
+            EK_UNROLL
+            for (size_t v = 0; v < C * NV; v++) sum[i][v] = v_fma(y, x[v], sum[i][v]);
+        }
+    }
+}
+
+EK_INLINE void store_sums(size_t C, vf sum[ROWS][BV], float *to, size_t row)
+{
+    EK_UNROLL
+    for (size_t i = 0; i < ROWS; i++) {
+        EK_UNROLL
+        for (size_t v = 0; v < C * NV; v++) v_store(to + i * row + v * VL, sum[i][v]);
+    }
+}
+
 /* ---- scores ---- */
 
-/* ROWS queries by C runs of 16 keys. */
 EK_INLINE void score_block(size_t C, size_t dim, const float *q, const float *k, float *s)
 {
     vf sum[ROWS][BV];
@@ -141,22 +169,8 @@ EK_INLINE void score_block(size_t C, size_t dim, const float *q, const float *k,
         EK_UNROLL
         for (size_t v = 0; v < C * NV; v++) sum[i][v] = v_set(0.0f);
     }
-    for (size_t d = 0; d < dim; d++) {
-        vf x[BV];
-        EK_UNROLL
-        for (size_t v = 0; v < C * NV; v++) x[v] = v_load(k + d * BLOCK + v * VL);
-        EK_UNROLL
-        for (size_t i = 0; i < ROWS; i++) {
-            const vf y = v_set(q[d * ROWS + i]);
-            EK_UNROLL
-            for (size_t v = 0; v < C * NV; v++) sum[i][v] = v_fma(y, x[v], sum[i][v]);
-        }
-    }
-    EK_UNROLL
-    for (size_t i = 0; i < ROWS; i++) {
-        EK_UNROLL
-        for (size_t v = 0; v < C * NV; v++) v_store(s + i * KEYS + v * VL, sum[i][v]);
-    }
+    multiply(C, dim, q, 1, ROWS, k, BLOCK, sum);
+    store_sums(C, sum, s, KEYS);
 }
 
 EK_INLINE void score_tile(const struct rows *r, size_t width)
@@ -181,18 +195,11 @@ EK_INLINE void find_tops(const struct rows *r, size_t at, size_t n, size_t width
     const struct ek_gqa_prefill_args *a = r->a;
     float                             seen[KEYS];
     for (size_t i = 0; i < r->room; i++) {
-        float       *s   = r->scores + i * KEYS;
         const size_t row = i < r->rows ? i : r->rows - 1;
-        vf           top = v_set(-__builtin_inff());
         if (!all && row % a->group == 0 && i < r->rows)
             seen_by(sight_of(&a->mask, a->q_pos[r->t0 + row / a->group]), a->cache.pos + at, n,
                     KEYS, seen);
-        for (size_t c = 0; c < width; c += VL) {
-            vf v = v_load(s + c);
-            if (!all) v_store(s + c, v = only_seen(v, seen + c));
-            top = v_max(top, v);
-        }
-        r->keep[i] = v_hmax(top);
+        r->keep[i] = largest_score(r->scores + i * KEYS, width, all ? NULL : seen);
     }
 }
 
@@ -222,7 +229,6 @@ EK_INLINE void softmax_rows(const struct rows *r, size_t width)
 
 /* ---- values ---- */
 
-/* ROWS queries by C runs of 16 columns. */
 EK_INLINE void value_block(size_t C, size_t width, size_t dp, const float *p, const float *keep,
                            const float *v, float *o)
 {
@@ -233,22 +239,8 @@ EK_INLINE void value_block(size_t C, size_t width, size_t dp, const float *p, co
         for (size_t c = 0; c < C * NV; c++)
             sum[i][c] = v_mul(v_set(keep[i]), v_load(o + i * dp + c * VL));
     }
-    for (size_t k = 0; k < width; k++) {
-        vf x[BV];
-        EK_UNROLL
-        for (size_t c = 0; c < C * NV; c++) x[c] = v_load(v + k * dp + c * VL);
-        EK_UNROLL
-        for (size_t i = 0; i < ROWS; i++) {
-            const vf y = v_set(p[i * KEYS + k]);
-            EK_UNROLL
-            for (size_t c = 0; c < C * NV; c++) sum[i][c] = v_fma(y, x[c], sum[i][c]);
-        }
-    }
-    EK_UNROLL
-    for (size_t i = 0; i < ROWS; i++) {
-        EK_UNROLL
-        for (size_t c = 0; c < C * NV; c++) v_store(o + i * dp + c * VL, sum[i][c]);
-    }
+    multiply(C, width, p, KEYS, 1, v, dp, sum);
+    store_sums(C, sum, o, dp);
 }
 
 EK_INLINE void value_tile(const struct rows *r, size_t width)

@@ -10,16 +10,6 @@
 const char *const   attention_dims[] = {"h", "kv", "d", "len", "m", NULL};
 static const double EPS = (double)FLT_EPSILON, LOG2E = 1.44269504088896340736;
 
-static void *allocate(size_t count, size_t size)
-{
-    void *p = calloc(count, size);
-    if (!p) {
-        perror("calloc");
-        exit(2);
-    }
-    return p;
-}
-
 size_t attention_stream(enum ek_fmt fmt, const struct ek_shape *s)
 {
     size_t bytes = 0;
@@ -37,8 +27,8 @@ static void fill(struct ek_case *c, struct scene *s, void *kv)
     struct ek_kernels  scalar;
     const struct ek_kv store = {sizeof store, c->fmt,         s->cache.heads,
                                 s->cache.dim, s->cache.slots, kv};
-    float             *k = allocate(n * width, sizeof *k), *v = allocate(n * width, sizeof *v);
-    int32_t           *slot = allocate(n, sizeof *slot);
+    float   *k = ek_test_alloc(n * width, sizeof *k), *v = ek_test_alloc(n * width, sizeof *v);
+    int32_t *slot = ek_test_alloc(n, sizeof *slot);
     for (size_t i = 0; i < n * width; i++) k[i] = case_value(c, i), v[i] = case_value(c, i + 1);
     for (size_t i = 0; i < n; i++) slot[i] = (int32_t)i;
     if (ek_kernels_select(0, &scalar) || ek_kv_store(&scalar, NULL, &store, k, v, width, n, slot))
@@ -128,7 +118,7 @@ struct exact exact_attention(const struct scene *s, const struct ek_case *c, siz
 {
     const size_t dim = s->cache.dim;
     struct exact e   = {.max = -(double)INFINITY};
-    double      *w = allocate(end, sizeof *w), worst = 0, mag;
+    double      *w = ek_test_alloc(end, sizeof *w), worst = 0, mag;
     memset(y, 0, dim * sizeof *y), memset(tol, 0, dim * sizeof *tol);
     for (size_t i = begin; i < end; i++) {
         if (!scene_sees(s, i, pos)) continue;

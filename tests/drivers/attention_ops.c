@@ -48,13 +48,6 @@ static float scale_of(const struct ek_shape *s)
 {
     return (float)(1 / sqrt((double)s->d[DIM_D]));
 }
-static double *doubles(size_t n)
-{
-    double *p = calloc(n ? n : 1, sizeof *p);
-    if (!p) exit(2);
-    return p;
-}
-
 /* ---- gqa_decode ---- */
 
 static size_t items_decode(const struct ek_shape *s)
@@ -88,7 +81,8 @@ static void bound_decode(struct ek_case *c, const struct scene *s, double *tol)
     const struct ek_gqa_decode_args *a   = &c->a.gqa_decode;
     const size_t                     dim = s->cache.dim, part = EK_GQA_HEAD + s->dp;
     const size_t                     chunks = ek_gqa_chunks(s->cache.used);
-    double                          *q = doubles(dim), *y = doubles(dim), *t = doubles(dim);
+    double *q = ek_test_alloc(dim, sizeof(double)), *y = ek_test_alloc(dim, sizeof(double)),
+           *t = ek_test_alloc(dim, sizeof(double));
     for (size_t i = 0; i < s->cache.heads * chunks * s->group; i++) {
         const size_t item = i / s->group, h = item / chunks * s->group + i % s->group;
         const size_t begin = item % chunks * EK_GQA_CHUNK;
@@ -250,7 +244,8 @@ static void bound_prefill(struct ek_case *c, const struct scene *s, double *tol)
 {
     const struct ek_gqa_prefill_args *a   = &c->a.gqa_prefill;
     const size_t                      dim = s->cache.dim, heads = c->s.d[DIM_H];
-    double                           *q = doubles(dim), *y = doubles(dim), *t = doubles(dim);
+    double *q = ek_test_alloc(dim, sizeof(double)), *y = ek_test_alloc(dim, sizeof(double)),
+           *t = ek_test_alloc(dim, sizeof(double));
     for (size_t i = 0; i < a->m * heads; i++) {
         const size_t row = i / heads, h = i % heads;
         for (size_t d = 0; d < dim; d++) q[d] = (double)a->q[row * a->ldq + h * dim + d];

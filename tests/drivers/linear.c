@@ -21,16 +21,6 @@ size_t linear_group(enum ek_fmt fmt)
     return g ? g : 32;
 }
 
-static void *allocate(size_t count, size_t size)
-{
-    void *p = calloc(count, size);
-    if (!p) {
-        perror("calloc");
-        exit(2);
-    }
-    return p;
-}
-
 /* ---- weights ---- */
 
 static uint16_t random_half(struct ek_case *c)
@@ -57,8 +47,9 @@ static void fill_codes(struct ek_case *c, const struct ek_fmt_info *f, struct ek
 {
     const size_t n = c->s.d[DIM_N], groups = n * k / f->group;
     const size_t halves = f->kind == EK_FMT_SUPER ? n * k / f->block : groups;
-    codes->q = allocate(n * k, 1), codes->d = allocate(halves, 2), codes->m = allocate(halves, 2);
-    codes->sd = allocate(groups, 1), codes->sm = allocate(groups, 1);
+    codes->q = ek_test_alloc(n * k, 1), codes->d = ek_test_alloc(halves, 2),
+    codes->m  = ek_test_alloc(halves, 2);
+    codes->sd = ek_test_alloc(groups, 1), codes->sm = ek_test_alloc(groups, 1);
     for (size_t i = 0; i < n * k; i++) codes->q[i] = random_code(c, (1u << f->bits) - 1);
     for (size_t i = 0; i < halves; i++) codes->d[i] = random_half(c), codes->m[i] = random_half(c);
     for (size_t i = 0; i < groups; i++)
@@ -116,7 +107,7 @@ const void *linear_weights(struct ek_case *c, double **mag)
 {
     *mag = NULL;
     if (c->stream) return c->stream;
-    *mag = allocate(c->s.d[DIM_N] * linear_k(c->fmt, &c->s), sizeof **mag);
+    *mag = ek_test_alloc(c->s.d[DIM_N] * linear_k(c->fmt, &c->s), sizeof **mag);
     return ek_fmt_info(c->fmt)->kind == EK_FMT_FLOAT ? float_weights(c, *mag)
                                                      : packed_weights(c, *mag);
 }
