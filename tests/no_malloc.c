@@ -91,6 +91,19 @@ static int run_attention(const struct ek_kernels *t, enum ek_fmt fmt, size_t m)
            ek_attention(t, NULL, &a, work, sizeof work);
 }
 
+static int run_sparse(const struct ek_kernels *t, enum ek_fmt fmt, size_t m)
+{
+    enum { NEURONS = 12, D = 512 };
+    static const uint32_t   list[] = {0, 3, 4, 9, 11};
+    const struct ek_neurons mlp = {fmt, NEURONS, D, 3, data}, columns = {fmt, 36, D, 1, data};
+    const struct ek_sparse_options o   = {.struct_size = sizeof o, .act = EK_ACT_SILU};
+    int                            bad = 0;
+    for (size_t r = 0; r < 3; r++)
+        bad |= ek_neurons_quantize(fmt, dense, D, 1, NEURONS, D, 3, r, data, sizeof data) != EK_OK;
+    return bad || ek_sparse_mlp(t, NULL, &mlp, list, 5, x, K, m, y, K, &o, work, sizeof work) ||
+           ek_sparse_gemv(t, NULL, &columns, list, 5, x, K, m, y, K, work, sizeof work);
+}
+
 int main(void)
 {
     static const size_t tokens[] = {1, 4, TOKENS};
@@ -117,6 +130,9 @@ int main(void)
     for (size_t m = 1; m < 8; m += 6)
         bad |= run_attention(&t, EK_FMT_f32, m) || run_attention(&t, EK_FMT_f16, m) ||
                run_attention(&t, EK_FMT_bf16, m) || run_attention(&t, EK_FMT_i8, m);
+    for (size_t m = 1; m < 9; m += 7)
+        bad |= run_sparse(&t, EK_FMT_f32, m) || run_sparse(&t, EK_FMT_bf16, m) ||
+               run_sparse(&t, EK_FMT_q8g32, m) || run_sparse(&t, EK_FMT_q4g32, m);
     const unsigned long made = allocations - before;
     printf("no_malloc: %s, %lu allocations\n", bad ? "an op failed" : "all ops ran", made);
     return bad || made != 0;

@@ -158,6 +158,40 @@ static void test_attention(const ek_pool *pool, const float *x, enum ek_fmt fmt,
     free(kv[0].data), free(kv[1].data);
 }
 
+/* Two neurons of three of a list, and the columns of a matrix. */
+static void test_sparse(const ek_pool *pool, const float *dense, const float *x, enum ek_fmt fmt)
+{
+    enum { D = 500, COUNT = 1000 }; /* neurons enough for several stretches */
+    static uint32_t                list[COUNT];
+    static float                   y[2][4 * D];
+    const struct ek_sparse_options o = {.struct_size = sizeof o, .act = EK_ACT_SILU};
+    size_t                         bytes, need_bytes;
+    char                           what[64];
+    snprintf(what, sizeof what, "sparse %s", ek_fmt_info(fmt)->name);
+    expect_ok(what, ek_neurons_bytes(fmt, 3 * COUNT / 2, D, 3, &bytes, NULL));
+    void             *data = need(aligned_alloc(64, bytes));
+    struct ek_neurons w    = {fmt, 3 * COUNT / 2, D, 3, data};
+    for (size_t r = 0; r < 3; r++) /* neurons overlap in dense: steps of 100 */
+        expect_ok(what, ek_neurons_quantize(fmt, dense + r, 100, 1, w.n, D, 3, r, data, bytes));
+    for (size_t i = 0; i < COUNT; i++) list[i] = (uint32_t)(3 * i / 2);
+    for (size_t m = 1; m <= 4; m += 3)
+        for (int columns = 0; columns < 2; columns++) {
+            w.rows = columns ? 1 : 3;
+            expect_ok(what, ek_sparse_work_bytes(&w, COUNT, m, &o, &need_bytes));
+            void *work = need(aligned_alloc(64, (need_bytes + 63) / 64 * 64));
+            for (int i = 0; i < 2; i++) {
+                const ek_pool *p = i ? pool : NULL;
+                expect_ok(what, columns ? ek_sparse_gemv(&table, p, &w, list, COUNT, x, COUNT, m,
+                                                         y[i], D, work, need_bytes)
+                                        : ek_sparse_mlp(&table, p, &w, list, COUNT, x, D, m, y[i],
+                                                        D, &o, work, need_bytes));
+            }
+            expect_same(what, pool->threads, y[0], y[1], m * D * sizeof(float));
+            free(work);
+        }
+    free(data);
+}
+
 int main(void)
 {
     uint64_t seed  = 5;
@@ -179,6 +213,10 @@ int main(void)
         test_attention(&t.pool, x, EK_FMT_bf16, 4, 4);
         test_attention(&t.pool, x, EK_FMT_i8, 7, 1);
         test_attention(&t.pool, x, EK_FMT_i8, 12, 3);
+        test_sparse(&t.pool, dense, x, EK_FMT_f32);
+        test_sparse(&t.pool, dense, x, EK_FMT_bf16);
+        test_sparse(&t.pool, dense, x, EK_FMT_q8g32);
+        test_sparse(&t.pool, dense, x, EK_FMT_q4g32);
         threads_stop(&t);
     }
     free(dense), free(x);

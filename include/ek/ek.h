@@ -8,6 +8,7 @@
 #include "ek/kernels.h"
 #include "ek/linear.h"
 #include "ek/pool.h"
+#include "ek/sparse.h"
 #include "ek/status.h"
 #include "ek/vector.h"
 #include "ek/version.h"

@@ -36,6 +36,8 @@ enum {
     EK_PEAK_LANE_OPS = 768,   /* multiply-adds (f32) or 4-wide dot products (i8) per step  */
     EK_GQA_CHUNK     = 512,   /* slots of one item of gqa_decode                           */
     EK_GQA_HEAD      = 16,    /* f32 of a part of gqa_decode before its o                  */
+    EK_SPARSE_SIDE   = 8,     /* neurons that sparse kernels take at a time                */
+    EK_SPARSE_RUN    = 512,   /* columns of a run of lane order                            */
 };
 
 /**
@@ -227,6 +229,63 @@ struct ek_peak_i8_args {
     size_t iters;
 };
 typedef void ek_peak_i8_fn(const struct ek_peak_i8_args *a, size_t begin, size_t end);
+
+/**
+ * One gated MLP over a list of neurons, each a bundle of rows d long (layout NEURON): h = act(gate
+ * . x) (up . x), part += h down. Items: stretches of `chunk` places of the list, each with a part of
+ * its own, summed in the list's order; sparse_merge adds the parts.
+ *
+ * rows 3: gate, up, down. rows 2: up, down, and h = gate[place] (up . x), or act(up . x) where gate
+ * is NULL. Float sums; w of packed formats is decoded, x is as it is. */
+struct ek_sparse_mlp_args {
+    const void      *w;    /* bundles of rows * row bytes                                        */
+    const uint32_t  *list; /* [count] which bundles, in the order of summing                     */
+    const float     *x;    /* [m][width] f32, zero past d; packed formats: in lane order         */
+    const float     *gate; /* [m][count] f32 or NULL                                             */
+    float           *part; /* [items][part_stride] f32: m rows of width; packed: in lane order   */
+    size_t           count, chunk; /* items = count / chunk, rounded up                          */
+    size_t           rows, width;  /* 2 or 3; ek_neuron_width                                    */
+    size_t           m;            /* 1..EK_GEMV_MAX_M                                           */
+    size_t           part_stride;  /* >= m * width; 4 KB between items helps two cores           */
+    enum ek_act_kind act;
+};
+typedef void ek_sparse_mlp_fn(const struct ek_sparse_mlp_args *a, size_t begin, size_t end);
+
+/** sparse_mlp with activations rounded to 8 bit per group; down is multiplied in f32. */
+struct ek_sparse_mlp_i8_args {
+    const void      *w;
+    const uint32_t  *list;
+    const int8_t    *xq;   /* [m][width] in lane order, four columns at a time                   */
+    const float     *xd;   /* [m][width / group] scales                                          */
+    const int32_t   *xs;   /* [m][width / group] sums                                            */
+    const float     *gate; /* as in ek_sparse_mlp_args, and the rest                             */
+    float           *part;
+    size_t           count, chunk, rows, width, m, part_stride;
+    enum ek_act_kind act;
+};
+typedef void ek_sparse_mlp_i8_fn(const struct ek_sparse_mlp_i8_args *a, size_t begin, size_t end);
+
+/**
+ * y = sum over a list of columns of x[column] w[column]: a GEMV that skips the columns whose input
+ * is zero. A column is a bundle of one row. Items and parts as in sparse_mlp. */
+struct ek_sparse_gemv_args {
+    const void     *w;    /* [columns] rows of width, one after the other                       */
+    const uint32_t *list; /* [count] columns, in the order of summing                           */
+    const float    *x;    /* [m][count] f32: the input of each place of the list                */
+    float          *part;
+    size_t          count, chunk, width, m, part_stride;
+};
+typedef void ek_sparse_gemv_fn(const struct ek_sparse_gemv_args *a, size_t begin, size_t end);
+
+/** y = the sum of parts in their order, out of lane order. Items: stretches of EK_SPARSE_RUN
+ * columns of all tokens. */
+struct ek_sparse_merge_args {
+    const float *part; /* [parts][part_stride]: m rows of width                               */
+    float       *y;    /* [m][ldy] f32, n written                                             */
+    size_t       parts, part_stride, width, m, n, ldy; /* n <= width                          */
+    int          lanes; /* 1: parts are in lane order (packed formats)                        */
+};
+typedef void ek_sparse_merge_fn(const struct ek_sparse_merge_args *a, size_t begin, size_t end);
 
 /* What attention's kernels know of a cache (docs/formats.md); dp is dim rounded up to 16. */
 struct ek_gqa_cache {

@@ -164,6 +164,10 @@ EK_INLINE vi i_add(vi a, vi b)
 {
     return _mm256_add_epi32(a, b);
 }
+EK_INLINE vi i_sub(vi a, vi b)
+{
+    return _mm256_sub_epi32(a, b);
+}
 EK_INLINE vi i_max(vi a, vi b)
 {
     return _mm256_max_epi32(a, b);

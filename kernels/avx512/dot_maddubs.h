@@ -24,6 +24,8 @@ EK_INLINE vi dot8_signed(vi acc, vi w, vi x)
 }
 #define DOT4(acc, w, x, lane) dot4_pairs(acc, w, x_lane(x, lane))
 #define DOT8(acc, w, x, lane) dot8_signed(acc, w, x_lane(x, lane))
+#define DOT4_LANES            dot4_pairs
+#define DOT8_LANES            dot8_signed
 #define DOT8_ZERO             0
 #define DOT4_NARROW           1
 #define DOT4_WIDE             0

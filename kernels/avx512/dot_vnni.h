@@ -7,6 +7,8 @@
 
 #define DOT4(acc, w, x, lane) _mm512_dpbusd_epi32(acc, w, x_lane(x, lane))
 #define DOT8                  DOT4
+#define DOT4_LANES(acc, w, x) _mm512_dpbusd_epi32(acc, w, x)
+#define DOT8_LANES            DOT4_LANES
 #define DOT8_ZERO             128
 #define DOT4_NARROW           0
 #define DOT4_WIDE             1

@@ -143,6 +143,10 @@ EK_INLINE vi i_add(vi a, vi b)
 {
     return _mm512_add_epi32(a, b);
 }
+EK_INLINE vi i_sub(vi a, vi b)
+{
+    return _mm512_sub_epi32(a, b);
+}
 EK_INLINE vi i_max(vi a, vi b)
 {
     return _mm512_max_epi32(a, b);

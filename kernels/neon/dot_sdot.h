@@ -8,6 +8,8 @@
 #define BYTES(w)              vreinterpretq_s8_s32(w)
 #define DOT4(acc, w, x, lane) vdotq_laneq_s32(acc, BYTES(w), x, lane)
 #define DOT8                  DOT4
+#define DOT4_LANES            dot_in_place
+#define DOT8_LANES            dot_in_place
 #define DOT8_ZERO             0
 EK_INLINE vi codes8_ready(vi w) /* code - 128 in two's complement */
 {

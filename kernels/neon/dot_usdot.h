@@ -7,6 +7,8 @@
 #define BYTES(w)              vreinterpretq_u8_s32(w)
 #define DOT4(acc, w, x, lane) vusdotq_laneq_s32(acc, BYTES(w), x, lane)
 #define DOT8                  DOT4
+#define DOT4_LANES            dot_in_place
+#define DOT8_LANES            dot_in_place
 #define DOT8_ZERO             128
 EK_INLINE vi codes8_ready(vi w)
 {

@@ -21,6 +21,8 @@ EK_INLINE int8x16_t repeated(int8x16_t x, const int lane)
 }
 #define DOT4(acc, w, x, lane) dot_four(acc, w, repeated(x, lane))
 #define DOT8                  DOT4
+#define DOT4_LANES            dot_in_place
+#define DOT8_LANES            dot_in_place
 #define DOT8_ZERO             0
 EK_INLINE vi codes8_ready(vi w) /* code - 128 in two's complement */
 {

@@ -143,6 +143,10 @@ EK_INLINE vi i_add(vi a, vi b)
 {
     return vaddq_s32(a, b);
 }
+EK_INLINE vi i_sub(vi a, vi b)
+{
+    return vsubq_s32(a, b);
+}
 EK_INLINE vi i_max(vi a, vi b)
 {
     return vmaxq_s32(a, b);

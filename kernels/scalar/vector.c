@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kernels/scalar/vector.c - reference for the vector kernels: formulas in double. */
 #include "kernels/contract.h"
+#include "kernels/scalar/math.h"
 
 #include <math.h>
 
@@ -65,26 +66,10 @@ void EK_KERNEL_SYM(layernorm, f32, scalar, )(const struct ek_layernorm_args *a, 
     }
 }
 
-static double activation(enum ek_act_kind kind, double x)
-{
-    switch (kind) {
-    case EK_ACT_RELU: return x < 0 ? 0 : x;
-    case EK_ACT_SILU: return x / (1 + exp(-x));
-    case EK_ACT_GELU_TANH:
-        return x / (1 + exp(-2 * 0.79788456080286535588 * (x + 0.044715 * x * x * x)));
-    case EK_ACT_GELU_ERF: return 0.5 * x * erfc(-x * 0.70710678118654752440);
-    case EK_ACT_SIGMOID: return 1 / (1 + exp(-x));
-    case EK_ACT_TANH: return tanh(x);
-    case EK_ACT_EXP: return exp(x);
-    case EK_ACT_KINDS: break;
-    }
-    return (double)NAN;
-}
-
 void EK_KERNEL_SYM(act, f32, scalar, )(const struct ek_act_args *a, size_t begin, size_t end)
 {
     for (size_t i = begin; i < end; i++) {
-        const double f = activation(a->kind, (double)a->x[i]);
+        const double f = scalar_activation(a->kind, (double)a->x[i]);
         a->y[i]        = (float)(a->u ? f * (double)a->u[i] : f);
     }
 }

@@ -8,6 +8,7 @@
  *     xq, x_load(p)              sixteen activations, as dot products want them
  *     DOT4(acc, w, x, lane)      acc += codes 0..15 times activations [4 lane, 4 lane + 4)
  *     DOT8(acc, w, x, lane)      acc += codes8_ready(codes 0..255), which are DOT8_ZERO too large
+ *     DOT4_LANES, DOT8_LANES(acc, w, x)  the same where each lane has four activations of its own
  *     dot_sum(acc)               what was accumulated, one i32 per row
  *     DOT4_NARROW                1: DOT4 may be used eight times, then acc must be summed
  *     nibbles_low(w), nibbles_high(w), and HIGH_IN_PLACE(w): sixteen times the high ones, where

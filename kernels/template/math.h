@@ -91,4 +91,19 @@ EK_INLINE vf v_gelu_erf(vf x)
     const vf c = v_mul(v_mul(half, p), v_fnma(v_mul(half, lo), e, e)); /* erfc(z) / 2 */
     return v_mul(x, v_where_gt(x, v_set(0.0f), v_sub(one, c), c));
 }
+
+EK_INLINE vf activation(enum ek_act_kind kind, vf x)
+{
+    switch (kind) {
+    case EK_ACT_RELU: return v_max(v_set(0.0f), x);
+    case EK_ACT_SILU: return v_silu(x);
+    case EK_ACT_GELU_TANH: return v_gelu_tanh(x);
+    case EK_ACT_GELU_ERF: return v_gelu_erf(x);
+    case EK_ACT_SIGMOID: return v_sigmoid(x);
+    case EK_ACT_TANH: return v_tanh(x);
+    case EK_ACT_EXP: return v_exp(x);
+    case EK_ACT_KINDS: break;
+    }
+    return x;
+}
 #endif

@@ -157,21 +157,6 @@ void FN(layernorm)(const struct ek_layernorm_args *a, size_t begin, size_t end)
 
 /* ---- elementwise ---- */
 
-EK_INLINE vf activation(enum ek_act_kind kind, vf x)
-{
-    switch (kind) {
-    case EK_ACT_RELU: return v_max(v_set(0.0f), x);
-    case EK_ACT_SILU: return v_silu(x);
-    case EK_ACT_GELU_TANH: return v_gelu_tanh(x);
-    case EK_ACT_GELU_ERF: return v_gelu_erf(x);
-    case EK_ACT_SIGMOID: return v_sigmoid(x);
-    case EK_ACT_TANH: return v_tanh(x);
-    case EK_ACT_EXP: return v_exp(x);
-    case EK_ACT_KINDS: break;
-    }
-    return x;
-}
-
 EK_INLINE void act_range(const struct ek_act_args *a, enum ek_act_kind kind, size_t begin,
                          size_t end)
 {

@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernels/avx512/sparse_f32.c - lists of neurons and of columns, float activations. */
+#include "kernels/avx512/decode.h"
+
+#define FN(op, fmt) EK_KERNEL_SYM(op, fmt, avx512, )
+#include "kernels/template/sparse_f32.h"

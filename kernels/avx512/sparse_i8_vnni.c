@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernels/avx512/sparse_i8_vnni.c - lists of packed neurons, 8-bit activations, AVX512-VNNI. */
+#include "kernels/avx512/decode.h"
+#include "kernels/avx512/dot_vnni.h"
+
+#define FN(fmt) EK_KERNEL_SYM(sparse_mlp_i8, fmt, avx512, _vnni)
+#include "kernels/template/sparse_i8.h"

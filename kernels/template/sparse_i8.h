@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernels/template/sparse_i8.h - sparse_mlp over packed neurons with 8-bit activations. The
+ * including file has its simd.h, a decode.h and a dot_*.h (kernels/template/gemv_i8.h says what that
+ * gives), and defines FN(fmt), symbol of the kernel. Lanes are groups: products inside a group are
+ * exact integers, and scales of sixteen groups apply as a vector. */
+#include "kernels/template/sparse_packed.h"
+
+enum { M_SIDE = 4, ROWS_MAX = 2 };
+
+struct tokens8 {
+    const int8_t  *q[M_SIDE];
+    const float   *d[M_SIDE];
+    const int32_t *s[M_SIDE];
+};
+
+/* Integer dot products of vector v of the groups of run r, less the zero code: R rows of a neuron,
+ * `stride` bytes apart, and M tokens. */
+EK_INLINE void dot_groups(const struct ek_geometry *f, size_t R, size_t M, const uint8_t *codes,
+                          size_t stride, const struct tokens8 *x, size_t r, size_t v,
+                          vi total[ROWS_MAX][M_SIDE])
+{
+    const int in_place = DOT4_WIDE && f->bits == 4 && M == 1;
+    const int narrow   = DOT4_NARROW && f->bits == 4;
+    const int zero     = f->bits == 4 ? 8 : DOT8_ZERO;
+    vi        sum[ROWS_MAX][M_SIDE], high[ROWS_MAX][M_SIDE];
+    EK_UNROLL
+    for (size_t i = 0; i < R; i++) {
+        EK_UNROLL
+        for (size_t t = 0; t < M; t++) {
+            const vi s  = i_load(x->s[t] + r * EK_PANEL_ROWS + v * VL);
+            total[i][t] = i_set(0);
+            if (zero == 8) total[i][t] = i_sub(total[i][t], i_sll(s, 3));
+            if (zero == 128) total[i][t] = i_sub(total[i][t], i_sll(s, 7));
+            sum[i][t] = narrow ? i_set(0) : total[i][t], high[i][t] = i_set(0);
+        }
+    }
+    EK_UNROLL
+    for (size_t u = 0; u < run_bytes(f) / 64; u++) {
+        EK_UNROLL
+        for (size_t i = 0; i < R; i++) {
+            const vi q = i_load(codes + i * stride + u * 64 + v * VECTOR_BYTES);
+            EK_UNROLL
+            for (size_t t = 0; t < M; t++) {
+                const int8_t *p = x->q[t] + r * EK_SPARSE_RUN + v * VECTOR_BYTES;
+                if (f->bits == 8) {
+                    sum[i][t] = DOT8_LANES(sum[i][t], codes8_ready(q), i_load(p + u * 64));
+                } else if (in_place) {
+                    sum[i][t] = DOT4_LANES(sum[i][t], nibbles_low(q), i_load(p + 2 * u * 64));
+                    high[i][t] =
+                        DOT4_LANES(high[i][t], HIGH_IN_PLACE(q), i_load(p + (2 * u + 1) * 64));
+                } else {
+                    sum[i][t] = DOT4_LANES(sum[i][t], nibbles_low(q), i_load(p + 2 * u * 64));
+                    sum[i][t] =
+                        DOT4_LANES(sum[i][t], nibbles_high(q), i_load(p + (2 * u + 1) * 64));
+                }
+            }
+        }
+    }
+    EK_UNROLL
+    for (size_t i = 0; i < R; i++) {
+        EK_UNROLL
+        for (size_t t = 0; t < M; t++)
+            total[i][t] = narrow     ? i_add(total[i][t], dot_sum(sum[i][t]))
+                          : in_place ? i_add(sum[i][t], i_sra(high[i][t], 4))
+                                     : sum[i][t];
+    }
+}
+
+/* R rows of one neuron and M tokens. */
+EK_INLINE void dot_neuron(const struct ek_geometry *f, size_t R, size_t M, struct ahead *ahead,
+                          const uint8_t *row, size_t width, const struct tokens8 *x,
+                          float dot[ROWS_MAX][M_SIDE])
+{
+    const size_t row_bytes = ek_neuron_row_bytes(f, width);
+    vf           acc[ROWS_MAX][M_SIDE];
+    EK_UNROLL
+    for (size_t i = 0; i < R; i++) {
+        EK_UNROLL
+        for (size_t t = 0; t < M; t++) acc[i][t] = v_set(0.0f);
+    }
+    for (size_t r = 0; r < width / EK_SPARSE_RUN; r++) {
+        fetch_round(ahead);
+        if (R * run_bytes(f) >= 2 * SIDE * 64) fetch_round(ahead);
+        EK_UNROLL
+        for (size_t v = 0; v < NV; v++) {
+            vi total[ROWS_MAX][M_SIDE];
+            dot_groups(f, R, M, row + run_codes(f, r), row_bytes, x, r, v, total);
+            EK_UNROLL
+            for (size_t i = 0; i < R; i++) {
+                const vf scale = head_halves(row + i * row_bytes + run_head(f, r), r % 2, v);
+                EK_UNROLL
+                for (size_t t = 0; t < M; t++) {
+                    const vf d = v_mul(scale, v_load(x->d[t] + r * EK_PANEL_ROWS + v * VL));
+                    acc[i][t]  = v_fma(d, i_to_float(total[i][t]), acc[i][t]);
+                }
+            }
+        }
+    }
+    EK_UNROLL
+    for (size_t i = 0; i < R; i++) {
+        EK_UNROLL
+        for (size_t t = 0; t < M; t++) dot[i][t] = v_hsum(acc[i][t]);
+    }
+}
+
+/* Dot products of SIDE neurons: their last dot row is up, the one before it gate. */
+EK_INLINE void side_dots(const struct ek_geometry *f, size_t R, size_t M, struct walk *w,
+                         const struct ek_sparse_mlp_i8_args *a, struct side *s)
+{
+    for (size_t t0 = 0; t0 < a->m; t0 += M) {
+        struct tokens8 x;
+        for (size_t t = 0; t < M; t++) {
+            const size_t token = t0 + t < a->m ? t0 + t : a->m - 1;
+            x.q[t]             = a->xq + token * a->width;
+            x.d[t]             = a->xd + token * (a->width / EK_LANE_COLUMNS);
+            x.s[t]             = a->xs + token * (a->width / EK_LANE_COLUMNS);
+        }
+        for (size_t i = 0; i < SIDE; i++) {
+            float dot[ROWS_MAX][M_SIDE];
+            dot_neuron(f, R, M, &w->ahead, w->now[i], a->width, &x, dot);
+            EK_UNROLL
+            for (size_t t = 0; t < M; t++)
+                s->gate[t0 + t][i] = dot[0][t], s->up[t0 + t][i] = dot[R - 1][t];
+        }
+    }
+}
+
+EK_INLINE void mlp_range(const struct ek_geometry *f, size_t R, size_t M,
+                         const struct ek_sparse_mlp_i8_args *a, size_t begin, size_t end)
+{
+    const size_t row_bytes = ek_neuron_row_bytes(f, a->width);
+    struct side  s         = {{{0}}, {{0}}, {{0}}};
+    START_WALK(w, a, (R + 1) * row_bytes, begin, end);
+    FOR_SIDES(w, a, begin, end, part, j, n)
+    {
+        side_dots(f, R, M, &w, a, &s);
+        side_activate(&s, a->act, a->gate ? a->gate + j : NULL, a->count, R + 1, a->m, n);
+        add_packed(f, &w, R * row_bytes, a->width, &s, a->m, part);
+    }
+}
+
+#define DEFINE_SPARSE_I8(fmt)                                                                      \
+    void FN(fmt)(const struct ek_sparse_mlp_i8_args *a, size_t begin, size_t end)                  \
+    {                                                                                              \
+        const struct ek_geometry *f = &ek_geometry_##fmt;                                          \
+        if (begin >= end) return;                                                                  \
+        switch (a->m * 4 + a->rows) { /* compiled for 1 and 4 tokens, 1 and 2 dot products */      \
+        case 4 + 2: mlp_range(f, 1, 1, a, begin, end); break;                                      \
+        case 4 + 3: mlp_range(f, 2, 1, a, begin, end); break;                                      \
+        default:                                                                                   \
+            if (a->rows == 2)                                                                      \
+                mlp_range(f, 1, M_SIDE, a, begin, end);                                            \
+            else                                                                                   \
+                mlp_range(f, 2, M_SIDE, a, begin, end);                                            \
+        }                                                                                          \
+    }
+DEFINE_SPARSE_I8(q8g32)
+DEFINE_SPARSE_I8(q4g32)
