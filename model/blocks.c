@@ -172,6 +172,7 @@ static ek_status attention_run(const struct block *b, struct pass *p, const floa
 
 const struct block_kind block_attention = {
     .name        = "attention",
+    .cut         = CUT_ATTENTION,
     .load        = attention_load,
     .projection  = attention_projection,
     .state_bytes = attention_state_bytes,
@@ -274,6 +275,7 @@ static ek_status gated_run(const struct block *b, struct pass *p, const float *x
 
 const struct block_kind block_gated = {
     .name        = "gated MLP",
+    .cut         = CUT_MLP,
     .load        = gated_load,
     .projection  = gated_projection,
     .state_bytes = gated_state_bytes,

@@ -204,16 +204,25 @@ static const struct block_kind *const llama_like[] = {&block_attention, &block_g
 static ek_status load_plan(struct loader *l, struct error *e)
 {
     enum { PER_LAYER = sizeof llama_like / sizeof *llama_like };
-    struct model *m = l->m;
-    m->block_count  = m->config.layers * PER_LAYER;
-    m->blocks       = calloc(m->block_count, sizeof *m->blocks);
-    if (!m->blocks) return fail(e, EK_E_NOMEM, "%s: out of memory", m->source->path);
-    ek_status s = EK_OK;
-    for (size_t i = 0; !s && i < m->block_count; i++) {
-        struct block *b = &m->blocks[i];
-        b->kind = llama_like[i % PER_LAYER], b->layer = i / PER_LAYER;
-        s = b->kind->load(l, b, e);
+    struct model *m    = l->m;
+    struct cuts   cuts = {.left_out = NULL};
+    const size_t  all  = m->config.layers * PER_LAYER;
+    ek_status     s    = EK_OK;
+    if (l->o && l->o->cuts) s = cuts_read(&cuts, l->o->cuts, m->config.layers, e);
+    m->blocks = calloc(all, sizeof *m->blocks);
+    if (!s && !m->blocks) s = fail(e, EK_E_NOMEM, "%s: out of memory", m->source->path);
+    for (size_t i = 0; !s && i < all; i++) {
+        const struct block_kind *kind = llama_like[i % PER_LAYER];
+        struct block            *b    = &m->blocks[m->block_count];
+        if (cuts.left_out && cuts.left_out[i / PER_LAYER] & kind->cut) {
+            m->blocks_cut++;
+            continue;
+        }
+        b->kind = kind, b->layer = i / PER_LAYER;
+        m->block_count++;
+        s = kind->load(l, b, e);
     }
+    cuts_drop(&cuts);
     return s ? s : load_ends(l, e);
 }
 
@@ -296,6 +305,7 @@ void model_facts(const struct model *m, struct model_facts *f)
                              .params = t.params + (shared ? 0 : m->config.vocab * m->config.hidden),
                              .packed_bytes = m->packed_bytes,
                              .checksum     = model_checksum(m),
+                             .blocks_cut   = m->blocks_cut,
                              .load_ms      = m->load_ms};
 }
 

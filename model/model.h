@@ -19,7 +19,9 @@ struct model;
 typedef void progress_fn(void *self, const char *what, uint64_t done, uint64_t total);
 
 struct model_options {
-    const ek_pool *pool; /* for packing at load; NULL: serial */
+    const ek_pool *pool; /* for packing at load; NULL: serial                                  */
+    const char    *cuts; /* file that lists blocks to leave out, or NULL: model/cuts.h; their
+                            weights are not loaded                                             */
     progress_fn   *progress;
     void          *progress_self;
 };
@@ -42,6 +44,7 @@ struct model_facts {
     uint64_t    params;          /* a tied head counted once                                  */
     uint64_t    packed_bytes;    /* allocated at load because the file's layout is another's  */
     uint64_t    checksum;        /* of config and tensors: identifies the model in results    */
+    size_t      blocks_cut;      /* left out: attention and MLPs counted                      */
     double      load_ms;
 };
 void model_facts(const struct model *m, struct model_facts *f);
@@ -49,12 +52,14 @@ void model_facts(const struct model *m, struct model_facts *f);
 enum { SESSION_CONTEXT = 4096, SESSION_BATCH = 512 };
 
 struct session_options {
-    const ek_pool     *pool;       /* NULL: serial                                            */
-    enum ek_fmt        kv;         /* EK_FMT_f32, f16, bf16 or i8                             */
-    size_t             context;    /* tokens; 0: the model's, at most SESSION_CONTEXT         */
-    size_t             batch;      /* tokens of one prefill step; 0: SESSION_BATCH            */
-    size_t             sinks;      /* with a window: first tokens that stay visible           */
-    enum ek_activation activation; /* EK_ACTIVATION_AUTO, I8, F32                             */
+    const ek_pool       *pool;       /* NULL: serial                                            */
+    enum ek_fmt          kv;         /* EK_FMT_f32, f16, bf16 or i8                             */
+    size_t               context;    /* tokens; 0: the model's, at most SESSION_CONTEXT         */
+    size_t               batch;      /* tokens of one prefill step; 0: SESSION_BATCH            */
+    size_t               sinks;      /* with a window: first tokens that stay visible           */
+    enum ek_activation   activation; /* EK_ACTIVATION_AUTO, I8, F32                             */
+    const unsigned char *skip;       /* [layers] of enum cut_kind: what this session leaves out, or
+                                  NULL. Read at each step: change it when length is 0         */
 };
 
 /** Caches and buffers of one text. One thread at a time. */

@@ -4,6 +4,7 @@
  * to the runner. */
 #ifndef EK_MODEL_PLAN_H
 #define EK_MODEL_PLAN_H
+#include "model/cuts.h"
 #include "model/model.h"
 
 enum { PARTS_MAX = 3 };
@@ -40,7 +41,8 @@ struct loader; /* model.c */
 struct pass;   /* one step of a session */
 
 struct block_kind {
-    const char *name;
+    const char   *name;
+    enum cut_kind cut; /* what leaves it out */
     /** Finds the block's tensors; names what is missing. */
     ek_status (*load)(struct loader *l, struct block *b, struct error *e);
     /** Its projections, one after another; NULL past the last. */
@@ -61,7 +63,7 @@ struct model {
     struct config     config;
     struct ek_kernels kernels;
     struct block     *blocks;
-    size_t            block_count;
+    size_t            block_count, blocks_cut;
     struct projection head;
     struct ek_weights embedding;
     const float      *norm;  /* [hidden] final */

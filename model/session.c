@@ -339,7 +339,8 @@ static ek_status run_blocks(struct pass *p)
     for (size_t i = 0; i < m->block_count; i++) {
         const struct block *b    = &m->blocks[i];
         const ek_pool      *pool = pass_pool(p, n);
-        ek_status           err =
+        if (s->o.skip && s->o.skip[b->layer] & b->kind->cut) continue;
+        ek_status err =
             ek_rmsnorm(&m->kernels, pool, s->x, b->norm, s->h, p->m, c->hidden, c->rms_eps);
         if (!err) err = b->kind->run(b, p, s->h, s->y);
         if (!err) err = ek_add(&m->kernels, pool, s->x, s->y, s->x, n);

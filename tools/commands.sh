@@ -86,6 +86,30 @@ grep -Eq 'Same top p' "$work/other" || fail "$(cat "$work/other")"
 if grep -Eq 'Mean KLD.* 0\.0000' "$work/other"; then fail "$(cat "$work/other")"; fi
 refused 1 "$ek" ppl -m "$model" -f $text --ctx 64 --kl-base "$work/base.kl"
 
+echo "== ablate: what it foretells is what a run without the block has; nothing cut is the model"
+$ek ablate -m "$model" -f $text --ctx 128 --chunks 4 --max-loss 40 --out "$work/cuts.json" >"$work/ablate"
+[[ ! -e $work/cuts.json.base ]] || fail "ablate leaves the base's predictions behind"
+ppl=(ppl -m "$model" -f $text --ctx 128 --chunks 4)
+for layer in 0 2; do
+    echo "{\"cut\": [$layer]}" >"$work/one.json"
+    same "perplexities without MLP $layer" "$(awk "/^mlp $layer/ {print \$3}" "$work/ablate")" \
+        "$($ek "${ppl[@]}" --lobotomy "$work/one.json" | sed -n 's/^Final.* = \([0-9.]*\) .*/\1/p')"
+done
+python3 - "$work/cuts.json" "$($ek "${ppl[@]}" --lobotomy "$work/cuts.json" | tail -n 1)" <<'PY'
+import json, sys
+made = json.load(open(sys.argv[1]))
+assert 0 < len(made["cut"]) < len(made["greedy"]) and len(made["layers"]) == 5, made
+assert made["cut"] == [{"layer": g["layer"], "what": "mlp"} for g in made["greedy"][:len(made["cut"])]]
+assert f'{made["greedy"][len(made["cut"]) - 1]["ppl"]:.4f}' in sys.argv[2], sys.argv[2]
+PY
+echo '{"cut": []}' >"$work/none.json"
+same "logits with nothing cut" "$($ek logits -m "$model" -p "$prompt")" \
+    "$($ek logits -m "$model" -p "$prompt" --lobotomy "$work/none.json")"
+echo '{"what": "layer", "cut": [0, 1, 2, 3, 4]}' >"$work/all.json"
+$ek run -m "$model" -p "$prompt" -n 4 --lobotomy "$work/all.json" >/dev/null
+echo '{"cut": [5]}' >"$work/bad.json"
+refused 1 "$ek" run -m "$model" -p x --lobotomy "$work/bad.json"
+
 echo "== what makes no sense"
 refused 1 "$ek" run -m "$work/none" -p x
 refused 1 "$ek" run -m README.md -p x

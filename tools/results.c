@@ -99,12 +99,12 @@ static json_t *model_json(const struct model *m)
     char               checksum[32];
     model_facts(m, &f);
     snprintf(checksum, sizeof checksum, "%016llx", (unsigned long long)f.checksum);
-    return json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:f}", "type", f.type, "path",
+    return json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "type", f.type, "path",
                      results_text(f.path, strlen(f.path)), "checksum", checksum, "file_bytes",
                      (json_int_t)f.file_bytes, "weight_bytes", (json_int_t)f.weight_bytes,
                      "weight_bytes_per_token", (json_int_t)f.bytes_per_token, "packed_bytes",
-                     (json_int_t)f.packed_bytes, "params", (json_int_t)f.params, "load_ms",
-                     f.load_ms);
+                     (json_int_t)f.packed_bytes, "params", (json_int_t)f.params, "blocks_cut",
+                     (json_int_t)f.blocks_cut, "load_ms", f.load_ms);
 }
 
 json_t *results_new(const char *command, const struct topology *t, const struct model *m)

@@ -74,7 +74,8 @@ int runner_open_model(struct runner *r, const char *command, const struct sessio
     }
     const int bad = runner_threads(r, &r->threads, a->threads ? a->threads : r->topology.threads);
     if (bad) return bad;
-    const struct model_options o = {.pool = &r->threads.pool, .progress = progress_show};
+    const struct model_options o = {
+        .pool = &r->threads.pool, .cuts = a->lobotomy, .progress = progress_show};
     return model_open(&r->model, a->model, &o, &e) ? runner_fail(r, &e) : 0;
 }
 
@@ -86,6 +87,7 @@ int runner_open_session(struct runner *r, const struct session_args *a)
                                       .context    = a->context,
                                       .batch      = a->batch,
                                       .sinks      = a->sinks,
+                                      .skip       = a->skip,
                                       .activation = act_kind(a->act)};
     return session_open(&r->session, r->model, &o, &e) ? runner_fail(r, &e) : 0;
 }

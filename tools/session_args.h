@@ -8,9 +8,10 @@
 #include "tools/topology.h"
 
 struct session_args {
-    const char *model;
-    size_t      threads, context, batch, sinks;
-    int         kv, act, verbose; /* kv, act: positions in KV_NAMES, ACT_NAMES */
+    const char          *model, *lobotomy;
+    const unsigned char *skip; /* as in session_options */
+    size_t               threads, context, batch, sinks;
+    int                  kv, act, verbose; /* kv, act: positions in KV_NAMES, ACT_NAMES */
 };
 
 #define KV_NAMES  "f16|bf16|f32|i8"
@@ -60,6 +61,11 @@ struct session_args {
          .to    = &(a).sinks,                                                                      \
          .most  = 1 << 20,                                                                         \
          .help  = "with a sliding window: first tokens that stay visible"},                         \
+        {.names = "--lobotomy",                                                                    \
+         .value = "FILE",                                                                          \
+         .kind  = ARG_TEXT,                                                                        \
+         .to    = &(a).lobotomy,                                                                   \
+         .help  = "leave out the blocks that a file of ek ablate lists"},                           \
     {                                                                                              \
         .names = "-v, --verbose", .kind = ARG_FLAG, .to = &(a).verbose,                            \
         .help = "say more on stderr"                                                               \

@@ -306,6 +306,7 @@ static int run_model(struct speed *s, const char *path)
     struct error               e;
     const struct speed_args   *a   = s->a;
     const struct model_options o   = {.pool     = &s->lanes[s->lane_count - 1].threads.pool,
+                                      .cuts     = a->lobotomy,
                                       .progress = progress_show};
     int                        bad = 0;
     if (model_open(&s->r.model, path, &o, &e)) return runner_fail(&s->r, &e);

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tools/evaluate.h - a text on its way through a model: likelihoods, predictions kept, or held
+ * against kept ones. */
+#ifndef EK_TOOLS_EVALUATE_H
+#define EK_TOOLS_EVALUATE_H
+#include "tools/ppl_report.h"
+#include "tools/session_args.h"
+
+struct candidate;
+
+struct evaluation {
+    struct protocol   protocol; /* set before it is opened */
+    struct runner    *runner;
+    int32_t          *ids;
+    size_t            count, windows, vocab;
+    int               bos;
+    struct kl_header  header; /* of what is written, or must be in the base */
+    struct kl_writer *writer; /* set for a run that keeps its predictions   */
+    struct kl_base   *base;   /* set for runs that are compared             */
+    struct ppl_report report; /* of the last run                            */
+    /* rows being scored */
+    const float      *logits;
+    size_t            first; /* id that row 0 predicts         */
+    uint64_t          done;  /* positions before row 0         */
+    double           *nll;   /* [batch]                        */
+    struct kl_point  *points;
+    unsigned char    *records;
+    struct candidate *scratch;
+};
+
+/* Reads the text ("-": standard input) and cuts it as the protocol says; the first `chunks` windows,
+ * or all for 0. top: predictions kept exactly, 0 for the usual. r has its model open. */
+ek_status evaluation_open(struct evaluation *v, struct runner *r, const char *file, size_t chunks,
+                          size_t top, struct error *e);
+
+/* Called after each window with the number of those that are done. */
+typedef void evaluated_fn(const struct evaluation *v, size_t done);
+
+/* The windows through the runner's session; may be run again. A writer is finished with it. */
+ek_status evaluation_run(struct evaluation *v, evaluated_fn *after, struct error *e);
+void      evaluation_drop(struct evaluation *v);
+#endif
