@@ -247,9 +247,10 @@ static void gate_range(void *task, size_t begin, size_t end)
 
 static ek_status gated_tokens(const struct block *b, const struct pass *p, const float *x, float *y)
 {
-    const struct config *c   = &p->s->model->config;
-    float               *gu  = p->work;
-    ek_status            err = projection_run(p, &b->gated.gate_up, x, c->hidden, gu, 2 * c->ffn);
+    const struct config *c  = &p->s->model->config;
+    float               *gu = p->work;
+    pass_tap(p, TAP_MLP_IN, b->layer, x, p->m, c->hidden, c->hidden);
+    ek_status err = projection_run(p, &b->gated.gate_up, x, c->hidden, gu, 2 * c->ffn);
     if (err) return err;
     struct gate_task task  = {&p->s->model->kernels, c->act, gu, c->ffn};
     const size_t     items = p->m * ((c->ffn + GATE_ITEM - 1) / GATE_ITEM);
@@ -258,6 +259,7 @@ static ek_status gated_tokens(const struct block *b, const struct pass *p, const
         pool->run(pool->self, items, 8, gate_range, &task);
     else
         gate_range(&task, 0, items);
+    pass_tap(p, TAP_MLP_HIDDEN, b->layer, gu, p->m, c->ffn, 2 * c->ffn);
     return projection_run(p, &b->gated.down, gu, 2 * c->ffn, y, c->hidden);
 }
 

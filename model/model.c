@@ -6,6 +6,7 @@
 #include "model/gguf.h"
 #include "model/plan.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,7 +237,7 @@ static uint64_t weight_bytes(const struct ek_weights *w)
 }
 
 struct tally {
-    uint64_t bytes, params, by_format[EK_FMT_COUNT];
+    uint64_t bytes, mlp, params, by_format[EK_FMT_COUNT];
 };
 
 static void count_projection(struct tally *t, const struct projection *p)
@@ -255,7 +256,9 @@ static struct tally count_weights(const struct model *m)
     for (size_t i = 0; i < m->block_count; i++) {
         const struct block      *b = &m->blocks[i];
         const struct projection *p;
+        const uint64_t           before = t.bytes;
         for (size_t j = 0; (p = b->kind->projection(b, j)); j++) count_projection(&t, p);
+        if (b->kind->cut == CUT_MLP) t.mlp += t.bytes - before;
         t.bytes += m->config.hidden * sizeof(float), t.params += m->config.hidden;
     }
     count_projection(&t, &m->head);
@@ -305,8 +308,31 @@ void model_facts(const struct model *m, struct model_facts *f)
                              .params = t.params + (shared ? 0 : m->config.vocab * m->config.hidden),
                              .packed_bytes = m->packed_bytes,
                              .checksum     = model_checksum(m),
+                             .mlp_bytes    = t.mlp,
                              .blocks_cut   = m->blocks_cut,
                              .load_ms      = m->load_ms};
+}
+
+ek_status model_down_norms(const struct model *m, size_t layer, float *out)
+{
+    enum { ROWS = 16 };
+    const struct ek_weights *w = NULL;
+    for (size_t i = 0; i < m->block_count; i++)
+        if (m->blocks[i].kind == &block_gated && m->blocks[i].layer == layer)
+            w = &m->blocks[i].gated.down.part[0];
+    if (!w) return EK_E_ARG;
+    float    *rows = malloc(ROWS * w->k * sizeof *rows);
+    double   *sum  = calloc(w->k, sizeof *sum);
+    ek_status s    = rows && sum ? EK_OK : EK_E_NOMEM;
+    for (size_t r = 0; r < w->n && !s; r += ROWS) {
+        const size_t end = r + ROWS < w->n ? r + ROWS : w->n;
+        s                = ek_weights_dequantize(w, r, end, rows);
+        for (size_t i = 0; i < (end - r) * w->k && !s; i++)
+            sum[i % w->k] += (double)rows[i] * (double)rows[i];
+    }
+    for (size_t c = 0; c < w->k && !s; c++) out[c] = (float)sqrt(sum[c]);
+    free(rows), free(sum);
+    return s;
 }
 
 /* ---- public ---- */

@@ -44,12 +44,26 @@ struct model_facts {
     uint64_t    params;          /* a tied head counted once                                  */
     uint64_t    packed_bytes;    /* allocated at load because the file's layout is another's  */
     uint64_t    checksum;        /* of config and tensors: identifies the model in results    */
+    uint64_t    mlp_bytes;       /* of bytes_per_token                                        */
     size_t      blocks_cut;      /* left out: attention and MLPs counted                      */
     double      load_ms;
 };
 void model_facts(const struct model *m, struct model_facts *f);
 
 enum { SESSION_CONTEXT = 4096, SESSION_BATCH = 512 };
+
+/** Places in the forward pass whose numbers can be looked at. */
+enum tap {
+    TAP_MLP_IN,     /* "mlp.in": normed input of an MLP [hidden]                     */
+    TAP_MLP_HIDDEN, /* "mlp.hidden": input of its down projection, act(gate) up [ffn] */
+    TAP_HEAD_IN,    /* "head.in": normed input of the head [hidden]; its layer is 0   */
+    TAP_COUNT
+};
+const char *tap_name(enum tap tap);
+
+/** Called with m rows of n numbers, ld apart, in the order of tokens. They must not be changed. */
+typedef void tap_fn(void *self, enum tap tap, size_t layer, const float *x, size_t m, size_t n,
+                    size_t ld);
 
 struct session_options {
     const ek_pool       *pool;       /* NULL: serial                                            */
@@ -58,7 +72,9 @@ struct session_options {
     size_t               batch;      /* tokens of one prefill step; 0: SESSION_BATCH            */
     size_t               sinks;      /* with a window: first tokens that stay visible           */
     enum ek_activation   activation; /* EK_ACTIVATION_AUTO, I8, F32                             */
-    const unsigned char *skip;       /* [layers] of enum cut_kind: what this session leaves out, or
+    tap_fn              *tap;        /* or NULL */
+    void                *tap_self;
+    const unsigned char *skip; /* [layers] of enum cut_kind: what this session leaves out, or
                                   NULL. Read at each step: change it when length is 0         */
 };
 
@@ -86,6 +102,10 @@ ek_status session_eval(struct session *s, const int32_t *ids, size_t n, enum log
 
 /** What the session was opened with, the defaults filled in. */
 const struct session_options *session_settings(const struct session *s);
+/** Length of each column of a layer's down matrix: what a unit of TAP_MLP_HIDDEN adds to x. out
+ * [ffn]. EK_E_ARG where the layer's MLP is not in the plan. */
+ek_status model_down_norms(const struct model *m, size_t layer, float *out);
+
 /** Tokens so far. */
 size_t session_length(const struct session *s);
 /** Forgets all tokens from length on. EK_E_ARG where a window has already dropped what would be

@@ -132,6 +132,10 @@ int32_t ring_slot(const struct ring *r, size_t pos);
 ek_status projection_run(const struct pass *p, const struct projection *w, const float *x,
                          size_t ldx, float *y, size_t ldy);
 
+/** Shows rows to the session's tap, where it has one. */
+void pass_tap(const struct pass *p, enum tap tap, size_t layer, const float *x, size_t m, size_t n,
+              size_t ld);
+
 /** The pool where work on this many elements pays for waking it, else NULL. */
 const ek_pool *pass_pool(const struct pass *p, size_t elements);
 #endif

@@ -281,6 +281,18 @@ const ek_pool *pass_pool(const struct pass *p, size_t elements)
     return elements >= POOL_ELEMENTS ? p->s->o.pool : NULL;
 }
 
+void pass_tap(const struct pass *p, enum tap tap, size_t layer, const float *x, size_t m, size_t n,
+              size_t ld)
+{
+    if (p->s->o.tap) p->s->o.tap(p->s->o.tap_self, tap, layer, x, m, n, ld);
+}
+
+const char *tap_name(enum tap tap)
+{
+    static const char *const names[] = {"mlp.in", "mlp.hidden", "head.in"};
+    return tap < TAP_COUNT ? names[tap] : NULL;
+}
+
 struct bias_task {
     const struct ek_kernels *t;
     const float             *bias;
@@ -359,7 +371,9 @@ static ek_status run_head(struct pass *p, size_t rows, float *logits)
     const ek_status err     = ek_rmsnorm(&s->model->kernels, pass_pool(&q, rows * c->hidden),
                                          s->x + (p->m - rows) * c->hidden, s->model->norm, s->h, rows,
                                          c->hidden, c->rms_eps);
-    return err ? err : projection_run(&q, &s->model->head, s->h, c->hidden, logits, c->vocab);
+    if (err) return err;
+    pass_tap(p, TAP_HEAD_IN, 0, s->h, rows, c->hidden, c->hidden);
+    return projection_run(&q, &s->model->head, s->h, c->hidden, logits, c->vocab);
 }
 
 static ek_status run_step(struct session *s, const int32_t *ids, size_t m, size_t rows,

@@ -110,6 +110,20 @@ $ek run -m "$model" -p "$prompt" -n 4 --lobotomy "$work/all.json" >/dev/null
 echo '{"cut": [5]}' >"$work/bad.json"
 refused 1 "$ek" run -m "$model" -p x --lobotomy "$work/bad.json"
 
+echo "== profile"
+$ek profile -m "$model" -f $text --ctx 128 --chunks 2 --out "$work/profile.json" --svg "$work/p.svg" >"$work/profile"
+python3 - "$work/profile.json" "$work/p.svg" <<'PY'
+import json, sys, xml.dom.minidom
+r = json.load(open(sys.argv[1]))["results"]
+assert r["tap"] == "mlp.hidden" and r["tokens"] > 100 and len(r["layers"]) == 5, r
+for f in r["layers"]:
+    assert 0 < f["fire_rate"] < 1 and 0 < f["gini"] < 1 and f["zipf_slope"] < 0 and f["top_mass"] > 0.2, f
+    assert f["neurons_per_token"] == sorted(f["neurons_per_token"]) and f["neurons_per_token"][2] < 1, f
+xml.dom.minidom.parse(sys.argv[2])
+PY
+refused 2 "$ek" profile -m "$model"
+refused 1 "$ek" profile -m "$model" -f "$work/none"
+
 echo "== what makes no sense"
 refused 1 "$ek" run -m "$work/none" -p x
 refused 1 "$ek" run -m README.md -p x

@@ -21,6 +21,8 @@ static const struct {
     {"speed", cmd_speed, "tokens per second of a model, as llama-bench measures them"},
     {"ppl", cmd_ppl, "perplexity of a text, and divergence from another model"},
     {"ablate", cmd_ablate, "what leaving out blocks of a model costs, and a list of those to cut"},
+    {"profile", cmd_profile,
+     "which MLP neurons matter on a text, and what reading those would save"},
     {"logits", cmd_logits, "a model's logits at every position, as JSON"},
     {"convert", cmd_convert, "write a model as a directory that is packed once and loads at once"},
     {"synth", cmd_synth, "write a model of random weights at the shapes of a known one"},

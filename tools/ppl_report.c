@@ -2,6 +2,8 @@
 /* tools/ppl_report.c - sums of ek ppl, and how they are printed. */
 #include "tools/ppl_report.h"
 
+#include "model/concentration.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,12 +45,6 @@ struct summary {
     double dp, dp_e, rms, rms_e, same, same_e;
 };
 
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* The root of a mean of squares, and its error to first order. */
 static void root_mean_square(const double *v, double *scratch, size_t n, double *rms, double *error)
 {
@@ -78,7 +74,7 @@ static struct summary summarise(const struct ppl_report *r, int quantiles)
     root_mean_square(r->dp, scratch, n, &s.rms, &s.rms_e);
     if (quantiles) {
         memcpy(scratch, r->kld, n * sizeof *scratch);
-        qsort(scratch, n, sizeof *scratch, ascending);
+        qsort(scratch, n, sizeof *scratch, ascending_double);
         s.kld_max = scratch[n - 1], s.kld_999 = quantile(scratch, n, 0.999);
         s.kld_99 = quantile(scratch, n, 0.99), s.kld_50 = quantile(scratch, n, 0.5);
     }

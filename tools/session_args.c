@@ -88,6 +88,8 @@ int runner_open_session(struct runner *r, const struct session_args *a)
                                       .batch      = a->batch,
                                       .sinks      = a->sinks,
                                       .skip       = a->skip,
+                                      .tap        = a->tap,
+                                      .tap_self   = a->tap_self,
                                       .activation = act_kind(a->act)};
     return session_open(&r->session, r->model, &o, &e) ? runner_fail(r, &e) : 0;
 }

@@ -10,6 +10,8 @@
 struct session_args {
     const char          *model, *lobotomy;
     const unsigned char *skip; /* as in session_options */
+    tap_fn              *tap;
+    void                *tap_self;
     size_t               threads, context, batch, sinks;
     int                  kv, act, verbose; /* kv, act: positions in KV_NAMES, ACT_NAMES */
 };
