@@ -252,6 +252,7 @@ static ek_status gated_tokens(const struct block *b, const struct pass *p, const
     pass_tap(p, TAP_MLP_IN, b->layer, x, p->m, c->hidden, c->hidden);
     ek_status err = projection_run(p, &b->gated.gate_up, x, c->hidden, gu, 2 * c->ffn);
     if (err) return err;
+    pass_tap(p, TAP_MLP_GATE, b->layer, gu, p->m, c->ffn, 2 * c->ffn);
     struct gate_task task  = {&p->s->model->kernels, c->act, gu, c->ffn};
     const size_t     items = p->m * ((c->ffn + GATE_ITEM - 1) / GATE_ITEM);
     const ek_pool   *pool  = pass_pool(p, p->m * c->ffn * 4); /* an exponential costs four adds */

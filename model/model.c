@@ -27,6 +27,20 @@ static double now_ms(void)
     return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
 }
 
+const ek_pool *loader_pool(const struct loader *l)
+{
+    return l->o ? l->o->pool : NULL;
+}
+
+ek_status load_threshold(struct loader *l, size_t layer, float *out, struct error *e)
+{
+    const struct thresholds *t = &l->m->thresholds;
+    if (layer >= t->layers)
+        return fail(e, EK_E_ARG, "%s: no threshold for layer %zu", l->m->source->path, layer);
+    *out = t->value[layer];
+    return EK_OK;
+}
+
 const struct config *loader_config(const struct loader *l)
 {
     return &l->m->config;
@@ -49,6 +63,12 @@ static void *own(struct model *m, size_t bytes)
     if (!p) return NULL;
     want_huge_pages(p, bytes);
     return m->owned[m->owned_count++] = p;
+}
+
+void *load_memory(struct loader *l, size_t bytes)
+{
+    l->m->packed_bytes += bytes;
+    return own(l->m, bytes);
 }
 
 /* ---- tensors ---- */
@@ -200,7 +220,38 @@ static ek_status load_ends(struct loader *l, struct error *e)
 
 /* ---- the plan ---- */
 
+static uint64_t model_checksum(const struct model *m)
+{
+    enum { ENDS = 4096 };
+    uint64_t sum = checksum64(CHECKSUM_START, m->config.arch, sizeof m->config.arch);
+    for (size_t i = 0; i < m->source->count; i++) {
+        const struct tensor *t       = &m->source->tensors[i];
+        const uint64_t       facts[] = {t->type, t->fmt, t->n, t->k, t->bytes, t->checksum};
+        sum                          = checksum64(sum, t->name, strlen(t->name));
+        sum                          = checksum64(sum, facts, sizeof facts);
+        if (t->checksum) continue; /* others: by their ends, as reading all would take seconds */
+        const size_t end = t->bytes < ENDS ? t->bytes : ENDS;
+        sum              = checksum64(sum, t->data, end);
+        sum              = checksum64(sum, (const unsigned char *)t->data + t->bytes - end, end);
+    }
+    return sum;
+}
+
 static const struct block_kind *const llama_like[] = {&block_attention, &block_gated};
+
+/* What stands in the plan for a kind: thresholds make MLPs sparse. */
+static const struct block_kind *planned(const struct model *m, const struct block_kind *kind)
+{
+    return kind == &block_gated && m->thresholds.layers ? &block_sparse : kind;
+}
+
+static ek_status read_thresholds(struct loader *l, struct error *e)
+{
+    struct model *m = l->m;
+    if (!l->o || !l->o->sparse) return EK_OK;
+    return thresholds_read(&m->thresholds, l->o->sparse, tap_name(TAP_MLP_GATE), m->config.layers,
+                           m->config.ffn, model_checksum(m), e);
+}
 
 static ek_status load_plan(struct loader *l, struct error *e)
 {
@@ -210,10 +261,11 @@ static ek_status load_plan(struct loader *l, struct error *e)
     const size_t  all  = m->config.layers * PER_LAYER;
     ek_status     s    = EK_OK;
     if (l->o && l->o->cuts) s = cuts_read(&cuts, l->o->cuts, m->config.layers, e);
+    if (!s) s = read_thresholds(l, e);
     m->blocks = calloc(all, sizeof *m->blocks);
     if (!s && !m->blocks) s = fail(e, EK_E_NOMEM, "%s: out of memory", m->source->path);
     for (size_t i = 0; !s && i < all; i++) {
-        const struct block_kind *kind = llama_like[i % PER_LAYER];
+        const struct block_kind *kind = planned(m, llama_like[i % PER_LAYER]);
         struct block            *b    = &m->blocks[m->block_count];
         if (cuts.left_out && cuts.left_out[i / PER_LAYER] & kind->cut) {
             m->blocks_cut++;
@@ -237,7 +289,7 @@ static uint64_t weight_bytes(const struct ek_weights *w)
 }
 
 struct tally {
-    uint64_t bytes, mlp, params, by_format[EK_FMT_COUNT];
+    uint64_t bytes, mlp, neurons, replaced, params, by_format[EK_FMT_COUNT];
 };
 
 static void count_projection(struct tally *t, const struct projection *p)
@@ -250,6 +302,17 @@ static void count_projection(struct tally *t, const struct projection *p)
     if (p->bias) t->bytes += p->n * sizeof(float), t->params += p->n;
 }
 
+static void count_neurons(struct tally *t, const struct gated_block *g)
+{
+    const struct projection *up    = &g->gate_up;
+    size_t                   bytes = 0;
+    (void)ek_neurons_bytes(g->neurons.fmt, g->neurons.n, g->neurons.d, g->neurons.rows, &bytes,
+                           NULL);
+    t->neurons += bytes;
+    t->replaced += weight_bytes(&g->down.part[0]);
+    t->replaced += up->parts > 1 ? weight_bytes(&up->part[1]) : weight_bytes(&up->part[0]) / 2;
+}
+
 static struct tally count_weights(const struct model *m)
 {
     struct tally t = {0};
@@ -259,28 +322,12 @@ static struct tally count_weights(const struct model *m)
         const uint64_t           before = t.bytes;
         for (size_t j = 0; (p = b->kind->projection(b, j)); j++) count_projection(&t, p);
         if (b->kind->cut == CUT_MLP) t.mlp += t.bytes - before;
+        if (b->kind == &block_sparse) count_neurons(&t, &b->gated);
         t.bytes += m->config.hidden * sizeof(float), t.params += m->config.hidden;
     }
     count_projection(&t, &m->head);
     t.bytes += m->config.hidden * sizeof(float), t.params += m->config.hidden;
     return t;
-}
-
-static uint64_t model_checksum(const struct model *m)
-{
-    enum { ENDS = 4096 };
-    uint64_t sum = checksum64(CHECKSUM_START, m->config.arch, sizeof m->config.arch);
-    for (size_t i = 0; i < m->source->count; i++) {
-        const struct tensor *t       = &m->source->tensors[i];
-        const uint64_t       facts[] = {t->type, t->fmt, t->n, t->k, t->bytes, t->checksum};
-        sum                          = checksum64(sum, t->name, strlen(t->name));
-        sum                          = checksum64(sum, facts, sizeof facts);
-        if (t->checksum) continue; /* others: by their ends, as reading all would take seconds */
-        const size_t end = t->bytes < ENDS ? t->bytes : ENDS;
-        sum              = checksum64(sum, t->data, end);
-        sum              = checksum64(sum, (const unsigned char *)t->data + t->bytes - end, end);
-    }
-    return sum;
 }
 
 static void name_type(struct model *m)
@@ -306,11 +353,13 @@ void model_facts(const struct model *m, struct model_facts *f)
                              .weight_bytes    = t.bytes + (shared ? 0 : emb),
                              .bytes_per_token = t.bytes + emb / m->config.vocab,
                              .params = t.params + (shared ? 0 : m->config.vocab * m->config.hidden),
-                             .packed_bytes = m->packed_bytes,
-                             .checksum     = model_checksum(m),
-                             .mlp_bytes    = t.mlp,
-                             .blocks_cut   = m->blocks_cut,
-                             .load_ms      = m->load_ms};
+                             .packed_bytes   = m->packed_bytes,
+                             .checksum       = model_checksum(m),
+                             .mlp_bytes      = t.mlp,
+                             .neuron_bytes   = t.neurons,
+                             .replaced_bytes = t.replaced,
+                             .blocks_cut     = m->blocks_cut,
+                             .load_ms        = m->load_ms};
 }
 
 ek_status model_down_norms(const struct model *m, size_t layer, float *out)
@@ -318,7 +367,7 @@ ek_status model_down_norms(const struct model *m, size_t layer, float *out)
     enum { ROWS = 16 };
     const struct ek_weights *w = NULL;
     for (size_t i = 0; i < m->block_count; i++)
-        if (m->blocks[i].kind == &block_gated && m->blocks[i].layer == layer)
+        if (m->blocks[i].kind->cut == CUT_MLP && m->blocks[i].layer == layer)
             w = &m->blocks[i].gated.down.part[0];
     if (!w) return EK_E_ARG;
     float    *rows = malloc(ROWS * w->k * sizeof *rows);
@@ -366,6 +415,7 @@ void model_close(struct model *m)
     if (!m) return;
     for (size_t i = 0; i < m->owned_count; i++) free(m->owned[i]);
     free(m->owned);
+    thresholds_drop(&m->thresholds);
     free(m->blocks);
     if (m->tokenizer) tokenizer_close(m->tokenizer);
     if (m->source) source_close(m->source);

@@ -19,9 +19,10 @@ struct model;
 typedef void progress_fn(void *self, const char *what, uint64_t done, uint64_t total);
 
 struct model_options {
-    const ek_pool *pool; /* for packing at load; NULL: serial                                  */
-    const char    *cuts; /* file that lists blocks to leave out, or NULL: model/cuts.h; their
+    const ek_pool *pool;   /* for packing at load; NULL: serial                                  */
+    const char    *cuts;   /* file that lists blocks to leave out, or NULL: model/cuts.h; their
                             weights are not loaded                                             */
+    const char    *sparse; /* file of thresholds, or NULL: model/thresholds.h           */
     progress_fn   *progress;
     void          *progress_self;
 };
@@ -45,6 +46,9 @@ struct model_facts {
     uint64_t    packed_bytes;    /* allocated at load because the file's layout is another's  */
     uint64_t    checksum;        /* of config and tensors: identifies the model in results    */
     uint64_t    mlp_bytes;       /* of bytes_per_token                                        */
+    uint64_t    neuron_bytes;    /* up and down of sparse MLPs, neuron by neuron: of these a token
+                                    reads the share that session_neurons tells, instead of ... */
+    uint64_t    replaced_bytes;  /* ... these of bytes_per_token                              */
     size_t      blocks_cut;      /* left out: attention and MLPs counted                      */
     double      load_ms;
 };
@@ -55,6 +59,7 @@ enum { SESSION_CONTEXT = 4096, SESSION_BATCH = 512 };
 /** Places in the forward pass whose numbers can be looked at. */
 enum tap {
     TAP_MLP_IN,     /* "mlp.in": normed input of an MLP [hidden]                     */
+    TAP_MLP_GATE,   /* "mlp.gate": its gates before the activation [ffn]             */
     TAP_MLP_HIDDEN, /* "mlp.hidden": input of its down projection, act(gate) up [ffn] */
     TAP_HEAD_IN,    /* "head.in": normed input of the head [hidden]; its layer is 0   */
     TAP_COUNT
@@ -105,6 +110,9 @@ const struct session_options *session_settings(const struct session *s);
 /** Length of each column of a layer's down matrix: what a unit of TAP_MLP_HIDDEN adds to x. out
  * [ffn]. EK_E_ARG where the layer's MLP is not in the plan. */
 ek_status model_down_norms(const struct model *m, size_t layer, float *out);
+
+/** Neurons that sparse MLPs had to choose from, and took, since the session was opened. */
+void session_neurons(const struct session *s, uint64_t *of, uint64_t *taken);
 
 /** Tokens so far. */
 size_t session_length(const struct session *s);

@@ -4,8 +4,10 @@
  * to the runner. */
 #ifndef EK_MODEL_PLAN_H
 #define EK_MODEL_PLAN_H
+#include "ek/sparse.h"
 #include "model/cuts.h"
 #include "model/model.h"
+#include "model/thresholds.h"
 
 enum { PARTS_MAX = 3 };
 
@@ -25,6 +27,9 @@ struct attention_block {
 
 struct gated_block {
     struct projection gate_up, down;
+    /* of a sparse block: the same up and down weights, neuron by neuron */
+    struct ek_neurons neurons;
+    float             threshold; /* neurons with |act(gate)| below it are left out */
 };
 
 struct block {
@@ -55,7 +60,7 @@ struct block_kind {
     /** y [m][hidden] from the normed x [m][hidden]. */
     ek_status (*run)(const struct block *b, struct pass *p, const float *x, float *y);
 };
-extern const struct block_kind block_attention, block_gated;
+extern const struct block_kind block_attention, block_gated, block_sparse;
 
 struct model {
     struct source    *source;
@@ -66,8 +71,9 @@ struct model {
     size_t            block_count, blocks_cut;
     struct projection head;
     struct ek_weights embedding;
-    const float      *norm;  /* [hidden] final */
-    void            **owned; /* memory of what is not used where it lies */
+    const float      *norm;       /* [hidden] final */
+    struct thresholds thresholds; /* layers 0: no MLP is sparse */
+    void            **owned;      /* memory of what is not used where it lies */
     size_t            owned_count, owned_room;
     uint64_t          packed_bytes;
     double            load_ms;
@@ -86,6 +92,11 @@ struct projection_spec {
 };
 ek_status load_projection(struct loader *l, size_t layer, const struct projection_spec *spec,
                           struct projection *p, struct error *e);
+/** Memory that lives as long as the model, 64-byte aligned; NULL when there is none. */
+void *load_memory(struct loader *l, size_t bytes);
+/** The threshold of a layer's sparse MLP; names what is missing. */
+ek_status      load_threshold(struct loader *l, size_t layer, float *out, struct error *e);
+const ek_pool *loader_pool(const struct loader *l);
 ek_status load_vector(struct loader *l, size_t layer, const char *name, size_t n, const float **out,
                       struct error *e);
 const struct config *loader_config(const struct loader *l);
@@ -112,6 +123,7 @@ struct session {
     size_t                 work_bytes, linear_bytes; /* linear's share lies first */
     size_t                 length;
     uint64_t               kv_bytes;
+    uint64_t               neurons, neurons_taken; /* of sparse MLPs */
     void                  *arena;
 };
 

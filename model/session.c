@@ -289,7 +289,7 @@ void pass_tap(const struct pass *p, enum tap tap, size_t layer, const float *x, 
 
 const char *tap_name(enum tap tap)
 {
-    static const char *const names[] = {"mlp.in", "mlp.hidden", "head.in"};
+    static const char *const names[] = {"mlp.in", "mlp.gate", "mlp.hidden", "head.in"};
     return tap < TAP_COUNT ? names[tap] : NULL;
 }
 
@@ -447,6 +447,11 @@ ek_status session_eval(struct session *s, const int32_t *ids, size_t n, enum log
 const struct session_options *session_settings(const struct session *s)
 {
     return &s->o;
+}
+
+void session_neurons(const struct session *s, uint64_t *of, uint64_t *taken)
+{
+    *of = s->neurons, *taken = s->neurons_taken;
 }
 
 size_t session_length(const struct session *s)

@@ -77,7 +77,7 @@ static int parse(struct ppl_args *a, int argc, char **argv)
                                              : NULL;
     if (wrong) fprintf(stderr, "ek ppl: %s\n", wrong);
     if (!a->session.context) a->session.context = CONTEXT;
-    if (!a->session.batch) a->session.batch = BATCH;
+    if (!a->session.batch) a->session.batch = a->session.sparse ? 1 : BATCH; /* as decoding is */
     return wrong ? EXIT_USAGE : ARGS_GO;
 }
 
@@ -134,6 +134,13 @@ static ek_status write_results(const struct evaluation *p, const struct ppl_args
     return results_write(root, a->out, e);
 }
 
+static void report_neurons(const struct runner *r)
+{
+    uint64_t of, taken;
+    session_neurons(r->session, &of, &taken);
+    if (of) printf("Neurons taken: %.2f%%\n", 100 * (double)taken / (double)of);
+}
+
 static int run(struct evaluation *p, struct runner *r, const struct ppl_args *a)
 {
     struct error e;
@@ -153,6 +160,7 @@ static int run(struct evaluation *p, struct runner *r, const struct ppl_args *a)
                 (double)(p->windows * p->protocol.context) / seconds);
     if (!s && a->out) s = write_results(p, a, seconds, &e);
     if (s) return runner_fail(r, &e);
+    report_neurons(r);
     report_final(&p->report, p->base ? kl_header(p->base) : NULL);
     return ferror(stdout) ? EXIT_RUN : EXIT_OK;
 }

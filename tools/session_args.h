@@ -8,7 +8,7 @@
 #include "tools/topology.h"
 
 struct session_args {
-    const char          *model, *lobotomy;
+    const char          *model, *lobotomy, *sparse;
     const unsigned char *skip; /* as in session_options */
     tap_fn              *tap;
     void                *tap_self;
@@ -46,7 +46,8 @@ struct session_args {
          .to    = &(a).batch,                                                                      \
          .least = 1,                                                                               \
          .most  = 1 << 16,                                                                         \
-         .help  = "tokens of one prefill step; default: 512; ek ppl: 256"},                         \
+         .help  = "tokens of one prefill step; default: 512; ek ppl: 256,\n"                       \
+                  "1 with --sparse"},                                                               \
         {.names = "--kv",                                                                          \
          .value = KV_NAMES,                                                                        \
          .kind  = ARG_CHOICE,                                                                      \
@@ -68,6 +69,12 @@ struct session_args {
          .kind  = ARG_TEXT,                                                                        \
          .to    = &(a).lobotomy,                                                                   \
          .help  = "leave out the blocks that a file of ek ablate lists"},                           \
+        {.names = "--sparse",                                                                      \
+         .value = "FILE",                                                                          \
+         .kind  = ARG_TEXT,                                                                        \
+         .to    = &(a).sparse,                                                                     \
+         .help  = "leave out MLP neurons below the thresholds of ek calibrate;\n"                  \
+                  "steps of more than 8 tokens stay whole"},                                        \
     {                                                                                              \
         .names = "-v, --verbose", .kind = ARG_FLAG, .to = &(a).verbose,                            \
         .help = "say more on stderr"                                                               \

@@ -27,7 +27,7 @@ struct speed_args {
     size_t           repetitions, memory;
     double           delay;
     int              format, no_warmup, verbose;
-    const char      *out, *lobotomy;
+    const char      *out, *lobotomy, *sparse;
 };
 
 /* Times everything asked for and prints it. The exit status. */

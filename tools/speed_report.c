@@ -58,7 +58,9 @@ static struct spread rates(const struct speed_result *r, double *ts)
 
 static double bytes_per_token(const struct speed_result *r, const struct speed_model *m)
 {
-    return (double)m->facts.bytes_per_token + r->kv_read;
+    const struct model_facts *f = &m->facts;
+    return (double)f->bytes_per_token - (double)f->replaced_bytes +
+           r->neurons * (double)f->neuron_bytes + r->kv_read;
 }
 
 /* Each repetition against the reading beside it, so that a machine that drifts does not count. */
@@ -99,14 +101,14 @@ static json_t *own_json(const struct speed_result *r, const struct speed_model *
     char          checksum[32];
     snprintf(checksum, sizeof checksum, "%016llx", (unsigned long long)m->facts.checksum);
     return json_pack(
-        "{s:f, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:I, s:I, s:s, s:s, s:s}", "median_ts",
-        ts->median, "bytes_per_token", bytes > 0 ? json_integer((json_int_t)bytes) : json_null(),
-        "gbps", real_or_null(bytes * ts->median / 1e9), "read_gbps",
-        real_or_null(read.median / 1e9), "roofline_pct", real_or_null(speed_roofline(r, m)),
-        "roofline_note", r->note ? json_string(r->note) : json_null(), "load_ms", m->facts.load_ms,
-        "first_token_ms", m->first_token_ms, "peak_rss", (json_int_t)m->peak_rss, "kv_bytes",
-        (json_int_t)r->kv_bytes, "activation", r->act, "model_checksum", checksum, "compiler",
-        __VERSION__);
+        "{s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:I, s:I, s:s, s:s, s:s}", "median_ts",
+        ts->median, "neurons_taken", real_or_null(m->facts.neuron_bytes ? r->neurons : 0),
+        "bytes_per_token", bytes > 0 ? json_integer((json_int_t)bytes) : json_null(), "gbps",
+        real_or_null(bytes * ts->median / 1e9), "read_gbps", real_or_null(read.median / 1e9),
+        "roofline_pct", real_or_null(speed_roofline(r, m)), "roofline_note",
+        r->note ? json_string(r->note) : json_null(), "load_ms", m->facts.load_ms, "first_token_ms",
+        m->first_token_ms, "peak_rss", (json_int_t)m->peak_rss, "kv_bytes", (json_int_t)r->kv_bytes,
+        "activation", r->act, "model_checksum", checksum, "compiler", __VERSION__);
 }
 
 json_t *speed_json(const struct speed_result *r, const struct speed_model *m)
