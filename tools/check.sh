@@ -149,8 +149,8 @@ if wanted tsan && run build-tsan build tsan; then
 fi
 emulated=()
 if wanted qemu-x86; then
-    start qemu-nehalem old_cpu Nehalem 153
-    start qemu-haswell old_cpu Haswell 94
+    start qemu-nehalem old_cpu Nehalem 159
+    start qemu-haswell old_cpu Haswell 97
     emulated+=(qemu-nehalem qemu-haswell)
 fi
 if wanted aarch64 && run build-aarch64 build aarch64; then
