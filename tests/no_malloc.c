@@ -66,6 +66,36 @@ static int run_vectors(const struct ek_kernels *t)
            ek_topk(t, NULL, x, index_of, y, 1, K, 7);
 }
 
+static int run_masks(const struct ek_kernels *t)
+{
+    enum { WORDS = (N + 63) / 64, TOPS = 8 };
+    const enum ek_layout    layout = ek_fmt_info(EK_FMT_f32)->layout;
+    static uint64_t         masks[TOKENS * (K / 64)], any[WORDS];
+    static uint32_t         added[N], removed[N];
+    const struct ek_weights down = {EK_FMT_f32, layout, TOPS, K, dense},
+                            up   = {EK_FMT_f32, layout, N, TOPS, dense};
+    struct ek_predictor p = {sizeof p, &down, &up, NULL, {sizeof p.rule, EK_RULE_TOPK, 0, 9}};
+    struct ek_mask_diff d = {.added = added, .removed = removed, .room = N};
+    const struct ek_wcache_config config = {sizeof config,     N,    N,   K, dense,
+                                            K * sizeof *dense, NULL, NULL};
+    struct ek_wcache             *cache;
+    struct ek_wcache_stats        stats;
+    struct ek_mask_rule           rule = {sizeof rule, EK_RULE_TOPK, 0.5, 7};
+    size_t                        count;
+    int                           bad = 0;
+    for (int kind = EK_RULE_THRESHOLD; kind <= EK_RULE_SIGMA; kind++) {
+        rule.kind = (enum ek_rule_kind)kind;
+        bad |= ek_mask_scores(t, NULL, &rule, x, K, TOKENS, K, masks, work, sizeof work) != EK_OK;
+    }
+    return bad || ek_predict(t, NULL, &p, x, K, TOKENS, any, work, sizeof work) ||
+           ek_mask_union(masks, TOKENS, K, masks) || ek_mask_set(masks, N, NULL, 0) ||
+           ek_mask_diff(masks, any, N, &d) || ek_mask_list(any, N, added, N, &count) ||
+           ek_mask_set(masks, N, added, count) ||
+           ek_wcache_init(&config, data, sizeof data, &cache) ||
+           ek_wcache_update(cache, NULL, any) || ek_wcache_slots(cache, added, count, removed) ||
+           (ek_wcache_stats(cache, &stats), stats.rows_read != count);
+}
+
 static int run_attention(const struct ek_kernels *t, enum ek_fmt fmt, size_t m)
 {
     enum { HEADS = 4, KV_HEADS = 2, DIM = 64, SLOTS = 64 };
@@ -126,7 +156,7 @@ int main(void)
             for (int act = EK_ACTIVATION_I8; act <= EK_ACTIVATION_F32; act++)
                 bad |= run_linear(&t, &w, tokens[i], act);
     }
-    bad |= run_vectors(&t);
+    bad |= run_vectors(&t) || run_masks(&t);
     for (size_t m = 1; m < 8; m += 6)
         bad |= run_attention(&t, EK_FMT_f32, m) || run_attention(&t, EK_FMT_f16, m) ||
                run_attention(&t, EK_FMT_bf16, m) || run_attention(&t, EK_FMT_i8, m);

@@ -107,6 +107,58 @@ static void test_vectors(const ek_pool *pool, const float *x)
 #undef BOTH
 }
 
+static void test_masks(const ek_pool *pool, const float *x)
+{
+    enum { M = 11, WORDS = K / 64 };
+    static uint64_t mask[2][M * WORDS];
+    static float    moments[2][2 * M];
+    size_t          bytes;
+    for (int kind = EK_RULE_THRESHOLD; kind <= EK_RULE_SIGMA; kind++) {
+        const struct ek_mask_rule rule = {sizeof rule, (enum ek_rule_kind)kind, 0.5, 100};
+        for (int i = 0; i < 2; i++) {
+            const ek_pool *p = i ? pool : NULL;
+            expect_ok("mask size", ek_mask_scores_work_bytes(&rule, M, K, p, &bytes));
+            void *work = need(aligned_alloc(64, (bytes + 63) / 64 * 64));
+            expect_ok("mask", ek_mask_scores(&table, p, &rule, x, K, M, K, mask[i], work, bytes));
+            free(work);
+        }
+        expect_same("mask", pool->threads, mask[0], mask[1], sizeof mask[0]);
+    }
+    for (int i = 0; i < 2; i++) {
+        const struct ek_moments_args a = {x, moments[i], K, K};
+        expect_ok("moments", ek_moments(&table, i ? pool : NULL, &a, M));
+    }
+    expect_same("moments", pool->threads, moments[0], moments[1], sizeof moments[0]);
+}
+
+/* Two masks, one after the other; then which slots, and what is in them. */
+static void test_wcache(const ek_pool *pool, const float *dense)
+{
+    const struct ek_wcache_config c = {sizeof c,          N,    N,   K * sizeof *dense, dense,
+                                       K * sizeof *dense, NULL, NULL};
+    uint64_t                      mask[(N + 63) / 64], seed = 9;
+    struct ek_wcache             *cache[2];
+    void                         *memory[2];
+    size_t                        bytes, stride = 0;
+    expect_ok("wcache size", ek_wcache_bytes(&c, &bytes));
+    for (int i = 0; i < 2; i++) {
+        memory[i] = need(aligned_alloc(64, (bytes + 63) / 64 * 64));
+        expect_ok("wcache", ek_wcache_init(&c, memory[i], bytes, &cache[i]));
+    }
+    for (int update = 0; update < 2; update++) {
+        for (size_t w = 0; w < sizeof mask / sizeof *mask; w++)
+            mask[w] = ek_rand(&seed) >> (w == N / 64 ? 64 - N % 64 : 0);
+        for (int i = 0; i < 2; i++)
+            expect_ok("wcache", ek_wcache_update(cache[i], i ? pool : NULL, mask));
+    }
+    const size_t count = ek_wcache_count(cache[0]);
+    const void  *rows  = ek_wcache_rows(cache[0], &stride);
+    expect_same("wcache slots", pool->threads, ek_wcache_active(cache[0]),
+                ek_wcache_active(cache[1]), count * sizeof(uint32_t));
+    expect_same("wcache rows", pool->threads, rows, ek_wcache_rows(cache[1], NULL), count * stride);
+    free(memory[0]), free(memory[1]);
+}
+
 /* A text of LEN tokens stored and attended to, by one token and by many. */
 static void test_attention(const ek_pool *pool, const float *x, enum ek_fmt fmt, size_t heads,
                            size_t kv_heads)
@@ -208,6 +260,8 @@ int main(void)
         }
         test_linears(&t.pool, dense, x);
         test_vectors(&t.pool, x);
+        test_masks(&t.pool, x);
+        test_wcache(&t.pool, dense);
         test_attention(&t.pool, x, EK_FMT_f32, 4, 1);
         test_attention(&t.pool, x, EK_FMT_f16, 6, 2);
         test_attention(&t.pool, x, EK_FMT_bf16, 4, 4);

@@ -149,13 +149,13 @@ if wanted tsan && run build-tsan build tsan; then
 fi
 emulated=()
 if wanted qemu-x86; then
-    start qemu-nehalem old_cpu Nehalem 153
-    start qemu-haswell old_cpu Haswell 94
+    start qemu-nehalem old_cpu Nehalem 189
+    start qemu-haswell old_cpu Haswell 114
     emulated+=(qemu-nehalem qemu-haswell)
 fi
 if wanted aarch64 && run build-aarch64 build aarch64; then
-    start qemu-cortex-a57 aarch64 cortex-a57 28
-    start qemu-cortex-a76 aarch64 cortex-a76 14
+    start qemu-cortex-a57 aarch64 cortex-a57 32
+    start qemu-cortex-a76 aarch64 cortex-a76 16
     start qemu-max aarch64 max 0
     emulated+=(qemu-cortex-a57 qemu-cortex-a76 qemu-max)
 fi

@@ -77,8 +77,8 @@ static int parse(struct arguments *a, int argc, char **argv)
               .value = "PRESET",
               .kind  = ARG_TEXT,
               .to    = &b->preset,
-              .help  = "core (default), generic4096, attention, vector, llama3.2-1b, llama3.2-3b,\n"
-                            "qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-7b, qwen2.5-14b, all"},
+              .help  = "core (default), generic4096, attention, vector, sparse, llama3.2-1b,\n"
+                            "llama3.2-3b, qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-7b, qwen2.5-14b, all"},
              {.names = "--quick", .kind = ARG_FLAG, .to = &b->quick, .help = "few rows, short samples"},
              {.names = "--memory",
               .value = "MIB",

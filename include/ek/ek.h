@@ -7,9 +7,12 @@
 #include "ek/formats.h"
 #include "ek/kernels.h"
 #include "ek/linear.h"
+#include "ek/mask.h"
 #include "ek/pool.h"
+#include "ek/predictor.h"
 #include "ek/sparse.h"
 #include "ek/status.h"
 #include "ek/vector.h"
 #include "ek/version.h"
+#include "ek/wcache.h"
 #endif

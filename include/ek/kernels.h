@@ -208,6 +208,46 @@ struct ek_topk_args {
 };
 typedef void ek_topk_fn(const struct ek_topk_args *a, size_t begin, size_t end);
 
+/**
+ * Bitsets of x >= t: bit c % 64 of word c / 64 of a row is that of column c. Bits past cols are 0;
+ * NaN on either side gives 0; -0 equals 0. Items: row * words + word, words = ceil(cols / 64).
+ * Compared as integers, so exact on every ISA and with denormals kept or flushed. */
+struct ek_mask_args {
+    const float *x;    /* [rows][ldx] f32, cols used  */
+    const float *t;    /* [rows] thresholds           */
+    uint64_t    *mask; /* [rows][words]               */
+    size_t       cols, ldx;
+};
+typedef void ek_mask_fn(const struct ek_mask_args *a, size_t begin, size_t end);
+
+/**
+ * Mean and standard deviation (population) of each row, in two passes of fixed order. Items: rows.
+ *
+ * With E = 2^-23 (cols / 32 + 8) mean|x| + 2^-126: |error of the mean| <= E, |error of the
+ * deviation| <= E + 2^-23 (cols / 32 + 8) deviation + 2^-62. Sums past f32 and rows that hold NaN
+ * or infinity give numbers that are not finite. */
+struct ek_moments_args {
+    const float *x;       /* [rows][ldx] f32, cols used     */
+    float       *moments; /* [rows][2]: mean, deviation     */
+    size_t       cols, ldx;
+};
+typedef void ek_moments_fn(const struct ek_moments_args *a, size_t begin, size_t end);
+
+/**
+ * The k-th largest of each row, and how many of its equals are among the k largest: those of the
+ * lowest indices. 0 equals -0 and is given as 0; NaN comes last, all equal, and is given as
+ * 0x7FC00000. Radix selection over integers in the order of the numbers: exact on every ISA and
+ * with denormals kept or flushed. Items: rows. scratch belongs to one call at a time. */
+struct ek_select_args {
+    const float *x;     /* [rows][ldx] f32, cols used, cols < 2^32               */
+    float       *value; /* [rows]                                                */
+    uint32_t    *equal; /* [rows] in 1..k: k less the number of larger elements  */
+    size_t       cols, ldx;
+    size_t       k;       /* 1..cols                                             */
+    void        *scratch; /* ek_select_scratch_bytes(cols), 64-byte aligned      */
+};
+typedef void ek_select_fn(const struct ek_select_args *a, size_t begin, size_t end);
+
 /** Sums the 32-bit words of each 4096-byte block: the pure read that bounds every other kernel. */
 struct ek_read_args {
     const void *p;   /* EK_READ_BLOCK bytes per item, 64-byte aligned */
@@ -428,6 +468,9 @@ EK_API void   ek_tile_f32(const float *x, size_t ldx, size_t k, size_t kp, size_
 EK_API void   ek_tile_i8(size_t tile, const int8_t *q, const float *d, const int32_t *s, size_t kp,
                          size_t group, unsigned zero, size_t m, size_t t0, size_t t1, int8_t *tiled,
                          float *td, int32_t *ts);
+
+/** Scratch of select in bytes: counts of digits, ranks that share the first one. cols < 2^32. */
+EK_API size_t ek_select_scratch_bytes(size_t cols);
 
 /** Items of one head of gqa_decode and gqa_prefill; scratch of the latter in bytes. */
 EK_API size_t ek_gqa_chunks(size_t used);

@@ -168,6 +168,15 @@ EK_INLINE vi i_sub(vi a, vi b)
 {
     return _mm256_sub_epi32(a, b);
 }
+EK_INLINE vi i_min_u(vi a, vi b) /* of unsigned numbers */
+{
+    return _mm256_min_epu32(a, b);
+}
+EK_INLINE unsigned i_within(vi a, vi lo, vi hi) /* one bit per lane: lo <= a <= hi, signed */
+{
+    const vi out = _mm256_or_si256(_mm256_cmpgt_epi32(lo, a), _mm256_cmpgt_epi32(a, hi));
+    return (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(out)) ^ 0xFFu;
+}
 EK_INLINE vi i_max(vi a, vi b)
 {
     return _mm256_max_epi32(a, b);
@@ -180,6 +189,17 @@ EK_INLINE void i_store(int32_t *p, vi v)
 {
     _mm256_storeu_si256((__m256i *)(void *)p, v);
 }
+/* The lanes whose bit is set, side by side at p; up to VL are written. Returns how many are
+ * meant. */
+EK_INLINE size_t i_pack(int32_t *p, vi a, unsigned bits)
+{
+    int32_t lane[VL];
+    size_t  n = 0;
+    if (!bits) return 0;
+    i_store(lane, a);
+    for (; bits; bits &= bits - 1) p[n++] = lane[__builtin_ctz(bits)];
+    return n;
+}
 EK_INLINE int i_hsum(vi a)
 {
     __m128i s = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
@@ -191,6 +211,10 @@ EK_INLINE int i_hmax(vi a)
     __m128i s = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
     s         = _mm_max_epi32(s, _mm_shuffle_epi32(s, 0x4E));
     return _mm_cvtsi128_si32(_mm_max_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
+}
+EK_INLINE vi v_bits(vf a) /* a's own bits as an integer */
+{
+    return _mm256_castps_si256(a);
 }
 EK_INLINE vi v_abs_bits(vf a) /* |a| as an integer: orders like |a|, infinity and NaN on top */
 {

@@ -147,6 +147,14 @@ EK_INLINE vi i_sub(vi a, vi b)
 {
     return _mm512_sub_epi32(a, b);
 }
+EK_INLINE vi i_min_u(vi a, vi b) /* of unsigned numbers */
+{
+    return _mm512_min_epu32(a, b);
+}
+EK_INLINE unsigned i_within(vi a, vi lo, vi hi) /* one bit per lane: lo <= a <= hi, signed */
+{
+    return _mm512_mask_cmple_epi32_mask(_mm512_cmple_epi32_mask(lo, a), a, hi);
+}
 EK_INLINE vi i_max(vi a, vi b)
 {
     return _mm512_max_epi32(a, b);
@@ -163,6 +171,13 @@ EK_INLINE void i_store(int32_t *p, vi v)
 {
     _mm512_storeu_si512(p, v);
 }
+/* The lanes whose bit is set, side by side at p; up to VL are written. Returns how many are
+ * meant. */
+EK_INLINE size_t i_pack(int32_t *p, vi a, unsigned bits)
+{
+    i_store(p, _mm512_maskz_compress_epi32((__mmask16)bits, a));
+    return (size_t)__builtin_popcount(bits);
+}
 EK_INLINE int i_hsum(vi a) /* modulo 2^32, which _mm512_reduce_add_epi32 is not in C */
 {
     __m256i h = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
@@ -173,6 +188,10 @@ EK_INLINE int i_hsum(vi a) /* modulo 2^32, which _mm512_reduce_add_epi32 is not 
 EK_INLINE int i_hmax(vi a)
 {
     return _mm512_reduce_max_epi32(a);
+}
+EK_INLINE vi v_bits(vf a) /* a's own bits as an integer */
+{
+    return _mm512_castps_si512(a);
 }
 EK_INLINE vi v_abs_bits(vf a) /* |a| as an integer: orders like |a|, infinity and NaN on top */
 {

@@ -106,10 +106,14 @@ EK_INLINE float v_hmax(vf a)
 {
     return vmaxvq_f32(a);
 }
-EK_INLINE unsigned v_gt(vf a, vf b) /* one bit per lane: a > b, false for NaN */
+EK_INLINE unsigned lane_bits(uint32x4_t all_or_none) /* one bit per lane */
 {
     static const uint32_t weight[VL] = {1, 2, 4, 8};
-    return vaddvq_u32(vandq_u32(vcgtq_f32(a, b), vld1q_u32(weight)));
+    return vaddvq_u32(vandq_u32(all_or_none, vld1q_u32(weight)));
+}
+EK_INLINE unsigned v_gt(vf a, vf b) /* one bit per lane: a > b, false for NaN */
+{
+    return lane_bits(vcgtq_f32(a, b));
 }
 EK_INLINE vf v_where_gt(vf a, vf b, vf yes, vf no) /* a > b ? yes : no */
 {
@@ -147,6 +151,14 @@ EK_INLINE vi i_sub(vi a, vi b)
 {
     return vsubq_s32(a, b);
 }
+EK_INLINE vi i_min_u(vi a, vi b) /* of unsigned numbers */
+{
+    return vreinterpretq_s32_u32(vminq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b)));
+}
+EK_INLINE unsigned i_within(vi a, vi lo, vi hi) /* one bit per lane: lo <= a <= hi, signed */
+{
+    return lane_bits(vandq_u32(vcgeq_s32(a, lo), vcleq_s32(a, hi)));
+}
 EK_INLINE vi i_max(vi a, vi b)
 {
     return vmaxq_s32(a, b);
@@ -164,6 +176,17 @@ EK_INLINE void i_store(int32_t *p, vi v)
 {
     vst1q_s32(p, v);
 }
+/* The lanes whose bit is set, side by side at p; up to VL are written. Returns how many are
+ * meant. */
+EK_INLINE size_t i_pack(int32_t *p, vi a, unsigned bits)
+{
+    int32_t lane[VL];
+    size_t  n = 0;
+    if (!bits) return 0;
+    i_store(lane, a);
+    for (; bits; bits &= bits - 1) p[n++] = lane[__builtin_ctz(bits)];
+    return n;
+}
 EK_INLINE int i_hsum(vi a)
 {
     return vaddvq_s32(a);
@@ -171,6 +194,10 @@ EK_INLINE int i_hsum(vi a)
 EK_INLINE int i_hmax(vi a)
 {
     return vmaxvq_s32(a);
+}
+EK_INLINE vi v_bits(vf a) /* a's own bits as an integer */
+{
+    return vreinterpretq_s32_f32(a);
 }
 EK_INLINE vi v_abs_bits(vf a) /* |a| as an integer: orders like |a|, infinity and NaN on top */
 {

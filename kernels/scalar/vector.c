@@ -66,6 +66,21 @@ void EK_KERNEL_SYM(layernorm, f32, scalar, )(const struct ek_layernorm_args *a, 
     }
 }
 
+void EK_KERNEL_SYM(moments, f32, scalar, )(const struct ek_moments_args *a, size_t begin,
+                                           size_t end)
+{
+    for (size_t r = begin; r < end; r++) {
+        const float *x   = a->x + r * a->ldx;
+        double       sum = 0, squares = 0;
+        for (size_t c = 0; c < a->cols; c++) sum += (double)x[c];
+        const double mean = sum / (double)a->cols;
+        for (size_t c = 0; c < a->cols; c++)
+            squares += ((double)x[c] - mean) * ((double)x[c] - mean);
+        a->moments[2 * r]     = (float)mean;
+        a->moments[2 * r + 1] = (float)sqrt(squares / (double)a->cols);
+    }
+}
+
 void EK_KERNEL_SYM(act, f32, scalar, )(const struct ek_act_args *a, size_t begin, size_t end)
 {
     for (size_t i = begin; i < end; i++) {

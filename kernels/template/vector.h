@@ -2,23 +2,7 @@
 /* kernels/template/vector.h - the vector kernels, once for every ISA. The including file has its
  * simd.h and defines FN(op), the symbol of its kernel for f32. */
 #include "kernels/template/math.h"
-
-/* Runs STEP(v, n) over columns [0, cols): v whole vectors at offset c, n = VL, then the tail. A
- * lane is computed alike in both, so results do not depend on where a range was cut. */
-#define FOR_VECTORS(c, n, begin, end)                                                              \
-    for (size_t c = (begin), n; c < (end) && (n = (end)-c < VL ? (end)-c : VL, 1); c += n)
-
-EK_INLINE vf load_at(const float *p, size_t n)
-{
-    return n == VL ? v_load(p) : v_load_n(p, n);
-}
-EK_INLINE void store_at(float *p, vf v, size_t n)
-{
-    if (n == VL)
-        v_store(p, v);
-    else
-        v_store_n(p, v, n);
-}
+#include "kernels/template/span.h"
 
 /* ---- rounding to 8 bit ---- */
 
@@ -152,6 +136,17 @@ void FN(layernorm)(const struct ek_layernorm_args *a, size_t begin, size_t end)
             if (a->b) v = v_add(v, load_at(a->b + c, w));
             store_at(y + c, v, w);
         }
+    }
+}
+
+void FN(moments)(const struct ek_moments_args *a, size_t begin, size_t end)
+{
+    for (size_t r = begin; r < end; r++) {
+        const float *x        = a->x + r * a->ldx;
+        const float  n        = (float)a->cols;
+        const float  mean     = sum_of(x, a->cols) / n;
+        a->moments[2 * r]     = mean;
+        a->moments[2 * r + 1] = __builtin_sqrtf(sum_squares(x, a->cols, mean) / n);
     }
 }
 
@@ -338,4 +333,3 @@ void FN(topk)(const struct ek_topk_args *a, size_t begin, size_t end)
         }
     }
 }
-#undef FOR_VECTORS
