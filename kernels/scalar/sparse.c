@@ -5,19 +5,22 @@
 #include "kernels/scalar/math.h"
 #include "kernels/scalar/packed.h"
 
-/* Column c of a row. */
-static double row_at(enum ek_fmt fmt, const struct ek_geometry *f, const uint8_t *row, size_t c)
+enum { SIDE_PLACES = 64 };
+
+/* Columns [c0, c0 + n) of a row, c0 the start of a run, n at most a run. */
+static void read_run(enum ek_fmt fmt, const struct ek_geometry *f, const uint8_t *row, size_t c0,
+                     size_t n, double *to)
 {
-    switch (fmt) {
-    case EK_FMT_f32: return load_f32(row, c);
-    case EK_FMT_f16: return load_f16(row, c);
-    case EK_FMT_bf16: return load_bf16(row, c);
-    default: break;
+    for (size_t c = 0; c < n && f->kind == EK_FMT_FLOAT; c++)
+        to[c] = fmt == EK_FMT_f32   ? load_f32(row, c0 + c)
+                : fmt == EK_FMT_f16 ? load_f16(row, c0 + c)
+                                    : load_bf16(row, c0 + c);
+    for (size_t lane = 0; lane < EK_PANEL_ROWS && f->kind != EK_FMT_FLOAT; lane++) {
+        const struct scalar_group g =
+            scalar_group_at(f, row, 0, lane, c0 / EK_SPARSE_RUN * EK_LANE_COLUMNS);
+        for (size_t i = 0; i < EK_LANE_COLUMNS; i++)
+            to[lane * EK_LANE_COLUMNS + i] = g.scale * scalar_code(f, &g, i);
     }
-    const size_t              lane = c % EK_SPARSE_RUN / EK_LANE_COLUMNS;
-    const size_t              at   = c / EK_SPARSE_RUN * EK_LANE_COLUMNS;
-    const struct scalar_group g    = scalar_group_at(f, row, 0, lane, at);
-    return g.scale * scalar_code(f, &g, c % EK_LANE_COLUMNS);
 }
 
 /* What the three ops have in common. */
@@ -44,71 +47,102 @@ static size_t place_of(const struct list *l, size_t c)
     return l->f->kind == EK_FMT_FLOAT ? c : ek_lane_place(c);
 }
 
-/* part = sum over an item's places of h(place, token) * its last row. */
-static void add_rows(const struct list *l, size_t item,
-                     double      h(const struct list *l, const void *args, size_t place, size_t t),
-                     const void *args)
+static size_t run_at(const struct list *l, size_t c0)
+{
+    return l->width - c0 < EK_SPARSE_RUN ? l->width - c0 : EK_SPARSE_RUN;
+}
+
+/* What a place's last row is multiplied with, for each token. */
+typedef void hidden_fn(const struct list *l, const void *args, size_t place,
+                       double h[EK_GEMV_MAX_M]);
+
+/* part += the sum over some places of h times their last row. */
+static void add_places(const struct list *l, size_t first, size_t n, double (*h)[EK_GEMV_MAX_M],
+                       float *part)
+{
+    double row[EK_SPARSE_RUN], sum[EK_GEMV_MAX_M][EK_SPARSE_RUN];
+    for (size_t c0 = 0; c0 < l->width; c0 += EK_SPARSE_RUN) {
+        const size_t cols = run_at(l, c0);
+        memset(sum, 0, sizeof sum);
+        for (size_t j = 0; j < n; j++) {
+            read_run(l->fmt, l->f, row_of(l, first + j, l->rows - 1), c0, cols, row);
+            for (size_t t = 0; t < l->m; t++)
+                for (size_t c = 0; c < cols; c++) sum[t][c] += h[j][t] * row[c];
+        }
+        for (size_t t = 0; t < l->m; t++)
+            for (size_t c = 0; c < cols; c++) {
+                float *y = part + t * l->width + place_of(l, c0 + c);
+                *y       = (float)((double)*y + sum[t][c]);
+            }
+    }
+}
+static void add_rows(const struct list *l, size_t item, hidden_fn *hidden, const void *args)
 {
     float *part = l->part + item * l->part_stride;
-    for (size_t t = 0; t < l->m; t++) {
-        double sum[EK_SPARSE_RUN];
-        for (size_t c0 = 0; c0 < l->width; c0 += EK_SPARSE_RUN) {
-            const size_t n = l->width - c0 < EK_SPARSE_RUN ? l->width - c0 : EK_SPARSE_RUN;
-            memset(sum, 0, sizeof sum);
-            for (size_t j = item * l->chunk; j < item_end(l, item); j++) {
-                const double   a    = h(l, args, j, t);
-                const uint8_t *down = row_of(l, j, l->rows - 1);
-                for (size_t c = 0; c < n; c++) sum[c] += a * row_at(l->fmt, l->f, down, c0 + c);
-            }
-            for (size_t c = 0; c < n; c++) part[t * l->width + place_of(l, c0 + c)] = (float)sum[c];
-        }
+    memset(part, 0, l->m * l->width * sizeof *part);
+    const size_t end = item_end(l, item);
+    for (size_t j = item * l->chunk; j < end; j += SIDE_PLACES) {
+        const size_t n = end - j < SIDE_PLACES ? end - j : SIDE_PLACES;
+        double       h[SIDE_PLACES][EK_GEMV_MAX_M];
+        for (size_t i = 0; i < n; i++) hidden(l, args, j + i, h[i]);
+        add_places(l, j, n, h, part);
     }
 }
 
 /* ---- sparse_mlp ---- */
 
-static double dot_f32(const struct list *l, const struct ek_sparse_mlp_args *a, size_t place,
-                      size_t row, size_t t)
+/* One row of a place with x, for each token. */
+static void dot_row(const struct list *l, const uint8_t *row, const void *args,
+                    double x(const struct list *l, const void *args, size_t t, size_t c),
+                    double dot[EK_GEMV_MAX_M])
 {
-    double sum = 0;
-    for (size_t c = 0; c < l->width; c++)
-        sum += row_at(l->fmt, l->f, row_of(l, place, row), c) *
-               (double)a->x[t * l->width + place_of(l, c)];
-    return sum;
+    double w[EK_SPARSE_RUN];
+    for (size_t t = 0; t < l->m; t++) dot[t] = 0;
+    for (size_t c0 = 0; c0 < l->width; c0 += EK_SPARSE_RUN) {
+        const size_t cols = run_at(l, c0);
+        read_run(l->fmt, l->f, row, c0, cols, w);
+        for (size_t t = 0; t < l->m; t++)
+            for (size_t c = 0; c < cols; c++) dot[t] += w[c] * x(l, args, t, c0 + c);
+    }
 }
-static double dot_i8(const struct list *l, const struct ek_sparse_mlp_i8_args *a, size_t place,
-                     size_t row, size_t t)
-{
-    const size_t groups = l->width / EK_LANE_COLUMNS;
-    double       sum    = 0;
-    for (size_t c = 0; c < l->width; c++)
-        sum += row_at(l->fmt, l->f, row_of(l, place, row), c) *
-               (double)a->xd[t * groups + c / EK_LANE_COLUMNS] *
-               a->xq[t * l->width + ek_lane_byte(c)];
-    return sum;
-}
-static double hidden(enum ek_act_kind act, const float *factor, size_t rows, double first,
-                     double last)
-{
-    if (rows == 3) return scalar_activation(act, first) * last;
-    return factor ? (double)*factor * last : scalar_activation(act, last);
-}
-static double hidden_f32(const struct list *l, const void *args, size_t place, size_t t)
+static double x_f32(const struct list *l, const void *args, size_t t, size_t c)
 {
     const struct ek_sparse_mlp_args *a = args;
-    return hidden(a->act, a->gate ? a->gate + t * a->count + place : NULL, a->rows,
-                  dot_f32(l, a, place, 0, t), dot_f32(l, a, place, a->rows - 2, t));
+    return (double)a->x[t * l->width + place_of(l, c)];
 }
-static double hidden_i8(const struct list *l, const void *args, size_t place, size_t t)
+static double x_i8(const struct list *l, const void *args, size_t t, size_t c)
 {
     const struct ek_sparse_mlp_i8_args *a = args;
-    return hidden(a->act, a->gate ? a->gate + t * a->count + place : NULL, a->rows,
-                  dot_i8(l, a, place, 0, t), dot_i8(l, a, place, a->rows - 2, t));
+    return (double)a->xd[t * (l->width / EK_LANE_COLUMNS) + c / EK_LANE_COLUMNS] *
+           a->xq[t * l->width + ek_lane_byte(c)];
 }
-static double given(const struct list *l, const void *args, size_t place, size_t t)
+static void hidden_of(const struct list *l, const void *args, size_t place,
+                      double x(const struct list *l, const void *args, size_t t, size_t c),
+                      enum ek_act_kind act, const float *gate, double h[EK_GEMV_MAX_M])
+{
+    double first[EK_GEMV_MAX_M], last[EK_GEMV_MAX_M];
+    dot_row(l, row_of(l, place, 0), args, x, first);
+    dot_row(l, row_of(l, place, l->rows - 2), args, x, last);
+    for (size_t t = 0; t < l->m; t++)
+        h[t] = l->rows == 3 ? scalar_activation(act, first[t]) * last[t]
+               : gate       ? (double)gate[t * l->count + place] * last[t]
+                            : scalar_activation(act, last[t]);
+}
+static void hidden_f32(const struct list *l, const void *args, size_t place,
+                       double h[EK_GEMV_MAX_M])
+{
+    const struct ek_sparse_mlp_args *a = args;
+    hidden_of(l, args, place, x_f32, a->act, a->gate, h);
+}
+static void hidden_i8(const struct list *l, const void *args, size_t place, double h[EK_GEMV_MAX_M])
+{
+    const struct ek_sparse_mlp_i8_args *a = args;
+    hidden_of(l, args, place, x_i8, a->act, a->gate, h);
+}
+static void given(const struct list *l, const void *args, size_t place, double h[EK_GEMV_MAX_M])
 {
     const struct ek_sparse_gemv_args *a = args;
-    return (double)a->x[t * l->count + place];
+    for (size_t t = 0; t < l->m; t++) h[t] = (double)a->x[t * l->count + place];
 }
 
 #define LIST(fmt_, a, rows_)                                                                       \
