@@ -98,11 +98,13 @@ static void setup_softmax(struct ek_case *c)
     float *y     = make_output(c, x, &in);
     c->a.softmax = (struct ek_softmax_args){.x = in, .y = y, .cols = cols, .scale = 8.0f};
     double *tol  = case_tolerance(c, n);
+    double  max = 0, sum = 0;
     for (size_t i = 0; tol && i < n; i++) { /* relative to the result: e^d with d off by eps |d| */
-        const float *row = x + i / cols * cols;
-        double       max = -(double)INFINITY, sum = 0;
-        for (size_t j = 0; j < cols; j++) max = (double)row[j] > max ? (double)row[j] : max;
-        for (size_t j = 0; j < cols; j++) sum += exp(8 * ((double)row[j] - max));
+        if (i % cols == 0) {
+            max = -(double)INFINITY, sum = 0;
+            for (size_t j = i; j < i + cols; j++) max = (double)x[j] > max ? (double)x[j] : max;
+            for (size_t j = i; j < i + cols; j++) sum += exp(8 * ((double)x[j] - max));
+        }
         const double d = 8 * (max - (double)x[i]);
         tol[i] =
             EPS * (8 + (double)cols / 8 + (isinf(d) ? 0 : d)) * exp(-d) / sum + (double)FLT_MIN;
