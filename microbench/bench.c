@@ -15,6 +15,7 @@ enum { OVER_PCT = 105 };
 
 /* What reports point into, and bench_write needs. */
 struct bench_state {
+    struct ek_kernels  table; /* of composites */
     struct row_list    list;
     struct gbench_row *timed;
 };
@@ -60,7 +61,7 @@ static void find_roofs(struct row *r, const struct gbench_row *g, struct roofs *
 static void bind_roof(struct row *r, struct gbench_row *g, const struct roofs *roofs)
 {
     const struct roofs *at       = &roofs[r->thread_index];
-    const int           is_i8    = !strcmp(ek_op_info(r->k->op)->act, "i8");
+    const int           is_i8    = r->k && !strcmp(ek_op_info(r->k->op)->act, "i8");
     const double        reading  = g->bytes / at->read_rate[r->cold];
     const double        counting = g->ops / (is_i8 ? at->peak_i8_rate : at->peak_f32_rate);
     const int           memory   = reading >= counting;
@@ -172,6 +173,7 @@ int bench_run(const struct bench_options *o, const struct topology *t, struct be
         return -1;
     }
     struct row_list *list = &out->state->list;
+    (void)ek_kernels_default(&out->state->table); /* rows_select says when it fails */
     if (rows_select(o, list) || !list->count) return -1;
     if (arena_make(&arena, o->memory)) {
         fprintf(stderr, "ek bench: %zu MiB for cold rows: %s\n", o->memory >> 20, strerror(errno));
@@ -180,7 +182,7 @@ int bench_run(const struct bench_options *o, const struct topology *t, struct be
     write_context(o, t, &arena);
     int bad = start_pools(o, t, pools);
     for (size_t i = 0; !bad && i < list->count; i++)
-        bad = row_prepare(&list->rows[i], &pools[list->rows[i].thread_index], &arena);
+        bad = row_prepare(list, i, &out->state->table, &pools[list->rows[i].thread_index], &arena);
     if (!bad) bad = time_rows(o, out);
     for (size_t i = 0; i < o->thread_count; i++)
         if (pools[i].tp) threads_stop(&pools[i]);

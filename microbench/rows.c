@@ -10,17 +10,21 @@
 #include <time.h>
 
 struct preset {
-    const char     *name;
-    enum ek_op      op;
-    enum ek_fmt     fmt;
-    struct ek_shape shape;
-    int             cold, quick;
+    const char             *name;
+    enum ek_op              op;
+    enum ek_fmt             fmt;
+    const struct composite *composite; /* or NULL */
+    struct ek_shape         shape;
+    int                     cold, quick;
 };
 
 static const struct preset presets[] = {
 #define EK_PRESET(preset, op_, fmt_, n, k, m, per_token, cold_, quick_)                            \
-    {#preset, EK_OP_##op_, EK_FMT_##fmt_, {{n, k, m, per_token}}, cold_, quick_},
+    {#preset, EK_OP_##op_, EK_FMT_##fmt_, NULL, {{n, k, m, per_token}}, cold_, quick_},
+#define EK_COMPOSITE(preset, op_, fmt_, cold_, quick_, ...)                                        \
+    {#preset, EK_OP_COUNT, EK_FMT_##fmt_, &composite_##op_, {{__VA_ARGS__}}, cold_, quick_},
 #include "microbench/presets.def"
+#undef EK_COMPOSITE
 #undef EK_PRESET
 };
 enum { PRESETS = sizeof presets / sizeof *presets };
@@ -71,10 +75,24 @@ static const struct ek_kernel *dispatched(const struct ek_kernels *t, enum ek_op
     return NULL;
 }
 
+/* "/n:4096/k:4096/t:2/cold" */
+static void name_shape(const struct row *r, const char *const *dims, char *p, const char *end)
+{
+    for (size_t i = 0; dims[i]; i++)
+        if (i < 3 || r->shape.d[i])
+            p += snprintf(p, (size_t)(end - p), "/%s:%zu", dims[i], r->shape.d[i]);
+    snprintf(p, (size_t)(end - p), "/t:%zu/%s", r->threads, r->cold ? "cold" : "hot");
+}
+
 static void name_row(struct row *r)
 {
+    char *p = r->name, *end = r->name + sizeof r->name;
+    if (r->kind == ROW_COMPOSITE) {
+        p += snprintf(p, sizeof r->name, "%s/%s", r->composite->name, ek_fmt_info(r->fmt)->name);
+        name_shape(r, r->composite->dims, p, end);
+        return;
+    }
     const struct ek_op_info *op = ek_op_info(r->k->op);
-    char                    *p = r->name, *end = r->name + sizeof r->name;
     p += snprintf(p, (size_t)(end - p), "%s/%s", op->text, ek_fmt_info(r->k->fmt)->name);
     if (r->kind == ROW_PEAK) p = r->name + snprintf(r->name, sizeof r->name, "%s", op->text);
     if (*op->act) p += snprintf(p, (size_t)(end - p), "/%s", op->act);
@@ -83,10 +101,7 @@ static void name_row(struct row *r)
     else
         p += snprintf(p, (size_t)(end - p), "/%s%s%s", r->k->isa, *r->k->variant ? "_" : "",
                       r->k->variant);
-    for (size_t i = 0; r->d->dims[i]; i++)
-        if (i < 3 || r->shape.d[i])
-            p += snprintf(p, (size_t)(end - p), "/%s:%zu", r->d->dims[i], r->shape.d[i]);
-    snprintf(p, (size_t)(end - p), "/t:%zu/%s", r->threads, r->cold ? "cold" : "hot");
+    name_shape(r, r->d->dims, p, end);
 }
 
 static int add_row(struct row_list *list, const struct row *proto, const regex_t *filter)
@@ -178,6 +193,26 @@ static int add_preset(const struct bench_options *o, const struct ek_kernels *t,
     return 0;
 }
 
+/* Rows of one line of composites: what dispatch chose, threads x modes. */
+static int add_composite(const struct bench_options *o, const struct preset *p,
+                         const regex_t *filter, struct row_list *list)
+{
+    const int all = o->cold || o->hot;
+    for (size_t i = 0; !o->isa && i < o->thread_count; i++)
+        for (int mode = 0; mode < 2; mode++) {
+            const struct row r = {.kind         = ROW_COMPOSITE,
+                                  .composite    = p->composite,
+                                  .fmt          = p->fmt,
+                                  .shape        = p->shape,
+                                  .threads      = o->threads[i],
+                                  .thread_index = i,
+                                  .cold         = mode};
+            if (!(mode ? all ? o->cold : p->cold : all ? o->hot : !p->cold)) continue;
+            if (add_row(list, &r, filter)) return -1;
+        }
+    return 0;
+}
+
 int rows_select(const struct bench_options *o, struct row_list *list)
 {
     struct ek_kernels t;
@@ -201,8 +236,10 @@ int rows_select(const struct bench_options *o, struct row_list *list)
     for (size_t i = 0; !bad && i < PRESETS; i++) {
         const int mine = !strcmp(o->preset, "all") || !strcmp(o->preset, presets[i].name);
         known |= mine;
-        if (mine && (!o->quick || presets[i].quick))
-            bad = add_preset(o, &t, &presets[i], o->filter ? &filter : NULL, list);
+        if (!mine || (o->quick && !presets[i].quick)) continue;
+        bad = presets[i].composite
+                  ? add_composite(o, &presets[i], o->filter ? &filter : NULL, list)
+                  : add_preset(o, &t, &presets[i], o->filter ? &filter : NULL, list);
     }
     if (!bad && known && list->count == roofs) {
         fprintf(stderr, "ek bench: --filter %s: no row of %s is called that\n", o->filter,
@@ -223,6 +260,7 @@ void rows_drop(struct row_list *list)
     for (size_t i = 0; i < list->count; i++) {
         case_drop(&list->rows[i].c);
         peer_drop(list->rows[i].peer);
+        if (list->rows[i].self) list->rows[i].composite->drop(list->rows[i].self);
     }
     free(list->rows);
 }
@@ -231,11 +269,13 @@ void rows_drop(struct row_list *list)
 
 double row_bytes(const struct row *r)
 {
+    if (r->kind == ROW_COMPOSITE) return r->composite->bytes(r->self);
     return r->kind == ROW_PEER ? peer_bytes(r->k->fmt, &r->shape)
                                : r->d->bytes(r->k->fmt, &r->shape);
 }
 double row_ops(const struct row *r)
 {
+    if (r->kind == ROW_COMPOSITE) return 0;
     return r->d->ops(r->k->fmt, &r->shape);
 }
 
@@ -250,6 +290,10 @@ void row_call(void *row)
     struct row *r = row;
     if (r->kind == ROW_PEER) {
         peer_call(r->peer);
+        return;
+    }
+    if (r->kind == ROW_COMPOSITE) {
+        r->composite->call(r->self);
         return;
     }
     if (r->cold) {
@@ -339,10 +383,34 @@ static int agrees(struct row *r)
     return ok;
 }
 
-int row_prepare(struct row *r, struct threads *pool, struct arena *arena)
+static int prepare_composite(struct row_list *list, struct row *r, const struct ek_kernels *t)
+{
+    struct composite_setup s = {.t     = t,
+                                .fmt   = r->fmt,
+                                .shape = &r->shape,
+                                .pool  = r->threads > 1 ? &r->pool->pool : NULL,
+                                .arena = r->arena,
+                                .cold  = r->cold};
+    for (const struct row *o = list->rows; o < r && !s.sibling; o++)
+        if (o->composite == r->composite && o->fmt == r->fmt && o->cold == r->cold &&
+            !memcmp(&o->shape, &r->shape, sizeof r->shape))
+            s.sibling = o->self;
+    r->self = r->composite->make(&s);
+    if (r->self && r->composite->check(r->self)) return 0;
+    if (r->self)
+        fprintf(stderr, "ek bench: %s differs from the reference: not timed\n", r->name);
+    else
+        fprintf(stderr, "ek bench: %s: cannot be made\n", r->name);
+    return -1;
+}
+
+int row_prepare(struct row_list *list, size_t i, const struct ek_kernels *t, struct threads *pool,
+                struct arena *arena)
 {
     enum { TASKS_PER_THREAD = 4 };
+    struct row *r = &list->rows[i];
     r->pool = pool, r->arena = arena;
+    if (r->kind == ROW_COMPOSITE) return prepare_composite(list, r, t);
     if (r->kind == ROW_PEER) {
         r->peer = peer_make(r->k->fmt, &r->shape, r->cold ? arena->bytes : 0, pool);
         if (!r->peer) fprintf(stderr, "ek bench: %s: the peer's operator failed\n", r->name);

@@ -4,18 +4,21 @@
 #define EK_ROWS_H
 #include "microbench/arena.h"
 #include "microbench/bench.h"
+#include "microbench/composite.h"
 #include "microbench/gbench.h"
 #include "tests/driver.h"
 #include "tools/pool.h"
 
-enum row_kind { ROW_READ, ROW_PEAK, ROW_KERNEL, ROW_PEER };
+enum row_kind { ROW_READ, ROW_PEAK, ROW_KERNEL, ROW_PEER, ROW_COMPOSITE };
 
 struct peer;
 
 struct row {
     enum row_kind           kind;
-    const struct ek_kernel *k;
+    const struct ek_kernel *k; /* NULL: a composite */
     const struct ek_driver *d;
+    const struct composite *composite;
+    enum ek_fmt             fmt; /* of a composite */
     struct ek_shape         shape;
     size_t                  streams;               /* as in ek_kernels */
     size_t                  threads, thread_index; /* position in options.threads */
@@ -26,6 +29,7 @@ struct row {
     struct threads *pool;
     struct arena   *arena;
     struct peer    *peer;
+    void           *self; /* of a composite */
     size_t          stream, offset, items, grain;
     struct row     *roof; /* the row that measures what limits this one, or NULL */
 };
@@ -39,9 +43,10 @@ struct row_list {
 int  rows_select(const struct bench_options *o, struct row_list *list);
 void rows_drop(struct row_list *list);
 
-/* Makes the row's case and checks its kernel against the reference on some items. 0, or -1 with a
- * message on stderr. */
-int row_prepare(struct row *r, struct threads *pool, struct arena *arena);
+/* Makes the case of row i and checks its kernel against the reference on some items. Rows before it
+ * are prepared. 0, or -1 with a message on stderr. */
+int row_prepare(struct row_list *list, size_t i, const struct ek_kernels *t, struct threads *pool,
+                struct arena *arena);
 
 /* One timed call: the next copy of the weights when cold. */
 void row_call(void *row);

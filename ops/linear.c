@@ -3,6 +3,7 @@
 #include "ek/linear.h"
 
 #include "ops/parallel.h"
+#include "ops/product.h"
 #include "ops/work.h"
 
 #include <stdint.h>
@@ -228,57 +229,50 @@ static void run_gemm(void *task, size_t b, size_t e)
     }
 }
 
-struct gemv_task {
-    ek_gemv_fn            *fn;
-    ek_gemv_i8_fn         *fn_i8;
-    struct ek_gemv_args    a;
-    struct ek_gemv_i8_args i8;
-};
-
 static void run_gemv(void *task, size_t b, size_t e)
 {
-    const struct gemv_task *g = task;
+    const struct ek_product *g = task;
     if (g->fn_i8)
         g->fn_i8(&g->i8, b, e);
     else if (g->fn)
         g->fn(&g->a, b, e);
 }
 
-static void call_gemv(struct call *c, const ek_pool *pool)
+/* Activations of m <= 8 tokens rounded, padded and summed as the format's kernel wants them. */
+static void make_product(struct call *c, struct ek_product *g)
 {
     const struct plan *p = c->p;
-    struct gemv_task   g = {.fn = NULL};
+    *g                   = (struct ek_product){.group = p->group};
     if (p->round) quantize_rows(c, 0, c->m);
     if (p->packed_i8) {
-        g.fn_i8 = c->t->gemv_i8[c->w->fmt]->fn.gemv_i8;
-        g.i8    = (struct ek_gemv_i8_args){.w       = c->w->data,
-                                           .xq      = at(c, p->xq),
-                                           .xd      = at(c, p->xd),
-                                           .xs      = at(c, p->xs),
-                                           .y       = c->y,
-                                           .n       = c->w->n,
-                                           .k       = p->kp,
-                                           .m       = c->m,
-                                           .ldy     = c->ldy,
-                                           .streams = c->t->streams};
-    } else {
-        if (p->copy_x) copy_rows(c, 0, c->m);
-        const float *x   = p->copy_x ? at(c, p->xf) : c->x;
-        const size_t ldx = p->copy_x ? p->kp : c->ldx;
-        if (p->has_min) sum_rows(c, x, ldx);
-        g.fn = c->t->gemv[c->w->fmt]->fn.gemv;
-        g.a  = (struct ek_gemv_args){.w       = c->w->data,
-                                     .x       = x,
-                                     .xsum    = p->has_min ? at(c, p->sums) : NULL,
-                                     .y       = c->y,
-                                     .n       = c->w->n,
-                                     .k       = p->f->group ? p->kp : p->k,
-                                     .m       = c->m,
-                                     .ldx     = ldx,
-                                     .ldy     = c->ldy,
-                                     .streams = c->t->streams};
+        g->fn_i8 = c->t->gemv_i8[c->w->fmt]->fn.gemv_i8;
+        g->i8    = (struct ek_gemv_i8_args){.w       = c->w->data,
+                                            .xq      = at(c, p->xq),
+                                            .xd      = at(c, p->xd),
+                                            .xs      = at(c, p->xs),
+                                            .y       = c->y,
+                                            .n       = c->w->n,
+                                            .k       = p->kp,
+                                            .m       = c->m,
+                                            .ldy     = c->ldy,
+                                            .streams = c->t->streams};
+        return;
     }
-    ek_parallel(pool, c->w->n, ROW_GRAIN, run_gemv, &g);
+    if (p->copy_x) copy_rows(c, 0, c->m);
+    const float *x   = p->copy_x ? at(c, p->xf) : c->x;
+    const size_t ldx = p->copy_x ? p->kp : c->ldx;
+    if (p->has_min) sum_rows(c, x, ldx);
+    g->fn = c->t->gemv[c->w->fmt]->fn.gemv;
+    g->a  = (struct ek_gemv_args){.w       = c->w->data,
+                                  .x       = x,
+                                  .xsum    = p->has_min ? at(c, p->sums) : NULL,
+                                  .y       = c->y,
+                                  .n       = c->w->n,
+                                  .k       = p->f->group ? p->kp : p->k,
+                                  .m       = c->m,
+                                  .ldx     = ldx,
+                                  .ldy     = c->ldy,
+                                  .streams = c->t->streams};
 }
 
 static int has_kernels(const struct ek_kernels *t, const struct plan *p, enum ek_fmt fmt)
@@ -288,12 +282,48 @@ static int has_kernels(const struct ek_kernels *t, const struct plan *p, enum ek
     return slot[fmt] && (!p->round || t->quantize[EK_FMT_f32]);
 }
 
-static int arguments_sound(const struct ek_kernels *t, const struct ek_weights *w, const float *x,
-                           size_t ldx, const float *y, size_t ldy)
+/* What a product needs besides its plan; EK_OK or the reason why not. */
+static ek_status check_inputs(const struct ek_kernels *t, const struct plan *p,
+                              const struct ek_weights *w, const float *x, const void *work,
+                              size_t work_bytes)
 {
     const size_t align = w->layout == EK_LAYOUT_PANEL16 ? 64 : w->fmt == EK_FMT_f32 ? 4 : 2;
-    return t && t->struct_size == sizeof *t && w->data && (uintptr_t)w->data % align == 0 && x &&
-           y && ldx >= w->k && ldy >= w->n;
+    if (!t || t->struct_size != sizeof *t || !w->data || (uintptr_t)w->data % align || !x)
+        return EK_E_ARG;
+    if (p->total && (!work || (uintptr_t)work % 64)) return EK_E_ARG;
+    if (work_bytes < p->total) return EK_E_NOMEM;
+    return has_kernels(t, p, w->fmt) ? EK_OK : EK_E_UNSUPPORTED;
+}
+
+ek_status ek_product_make(const struct ek_kernels *t, const struct ek_weights *w, const float *x,
+                          const struct ek_linear_options *opt, void *work, size_t work_bytes,
+                          struct ek_product *out)
+{
+    struct plan p;
+    ek_status   s = make_plan(&p, w, 1, NULL, opt);
+    if (!s) s = check_inputs(t, &p, w, x, work, work_bytes);
+    if (s) return s;
+    struct call c = {.p = &p, .t = t, .w = w, .x = x, .ldx = w->k, .m = 1, .ldy = w->n};
+    c.work        = work;
+    make_product(&c, out);
+    size_t bytes;
+    out->n    = w->n;
+    out->step = w->layout == EK_LAYOUT_PANEL16 ? EK_PANEL_ROWS : 1;
+    return ek_weights_bytes(w->fmt, w->n, w->k, &bytes, &out->step_bytes);
+}
+
+void ek_product_rows(const struct ek_product *g, size_t first, size_t count, float *y)
+{
+    const size_t offset = first / g->step * g->step_bytes;
+    if (g->fn_i8) {
+        struct ek_gemv_i8_args a = g->i8;
+        a.w = (const char *)a.w + offset, a.y = y, a.n = a.ldy = count;
+        g->fn_i8(&a, 0, count);
+    } else {
+        struct ek_gemv_args a = g->a;
+        a.w = (const char *)a.w + offset, a.y = y, a.n = a.ldy = count;
+        g->fn(&a, 0, count);
+    }
 }
 
 /* NOLINTNEXTLINE(readability-function-size): sizes and strides one by one, as in BLAS */
@@ -301,13 +331,12 @@ ek_status ek_linear(const struct ek_kernels *t, const ek_pool *pool, const struc
                     const float *x, size_t ldx, size_t m, float *y, size_t ldy,
                     const struct ek_linear_options *opt, void *work, size_t work_bytes)
 {
-    struct plan     p;
-    const ek_status s = make_plan(&p, w, m, pool, opt);
+    struct plan p;
+    ek_status   s = make_plan(&p, w, m, pool, opt);
     if (s) return s;
-    if (!arguments_sound(t, w, x, ldx, y, ldy)) return EK_E_ARG;
-    if (p.total && (!work || (uintptr_t)work % 64)) return EK_E_ARG;
-    if (work_bytes < p.total) return EK_E_NOMEM;
-    if (!has_kernels(t, &p, w->fmt)) return EK_E_UNSUPPORTED;
+    if (!y || ldx < w->k || ldy < w->n) return EK_E_ARG;
+    s = check_inputs(t, &p, w, x, work, work_bytes);
+    if (s) return s;
 
     for (size_t done = 0; done < m; done += p.chunk) {
         struct call c = {.p    = &p,
@@ -320,7 +349,9 @@ ek_status ek_linear(const struct ek_kernels *t, const ek_pool *pool, const struc
                          .ldy  = ldy,
                          .work = work};
         if (!p.use_gemm) {
-            call_gemv(&c, pool);
+            struct ek_product g;
+            make_product(&c, &g);
+            ek_parallel(pool, w->n, ROW_GRAIN, run_gemv, &g);
         } else {
             c.tile = (p.packed_i8 ? t->gemm_i8 : t->gemm)[w->fmt]->tile;
             ek_parallel(pool, whole_tiles(c.tile, c.m) / c.tile, 1, prepare_tiles, &c);

@@ -134,6 +134,28 @@ static int run_sparse(const struct ek_kernels *t, enum ek_fmt fmt, size_t m)
            ek_sparse_gemv(t, NULL, &columns, list, 5, x, K, m, y, K, work, sizeof work);
 }
 
+/* The first rows of a head, by all ways to read one. */
+static int run_head(const struct ek_kernels *t, const struct ek_weights *w)
+{
+    static unsigned char  mem[N * K * 4] __attribute__((aligned(64)));
+    static float          value[3];
+    static uint32_t       id[3];
+    struct ek_head_screen screen;
+    struct ek_head        h = {.struct_size = sizeof h, .w = *w};
+    struct ek_head_call   c = {sizeof c, &h, EK_HEAD_FULL, x, 3, id, value, NULL};
+    size_t                bytes, work_bytes;
+    if (ek_weights_gather(w, id, 3, mem, sizeof mem) || ek_head_work_bytes(&c, NULL, &bytes) ||
+        ek_head(t, NULL, &c, NULL, work, sizeof work) ||
+        ek_head_rows(t, NULL, &h, x, id, 3, y, work, sizeof work))
+        return 1;
+    if (w->fmt > EK_FMT_q8g32) return 0; /* too small already for a smaller copy */
+    h.screen = &screen, c.mode = EK_HEAD_CERTIFIED;
+    return ek_head_screen_bytes(w, EK_FMT_q4g32, NULL, &bytes, &work_bytes) ||
+           ek_head_screen_build(NULL, w, EK_FMT_q4g32, mem, sizeof mem, work, sizeof work,
+                                &screen) ||
+           ek_head(t, NULL, &c, NULL, work, sizeof work);
+}
+
 int main(void)
 {
     static const size_t tokens[] = {1, 4, TOKENS};
@@ -155,6 +177,7 @@ int main(void)
         for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
             for (int act = EK_ACTIVATION_I8; act <= EK_ACTIVATION_F32; act++)
                 bad |= run_linear(&t, &w, tokens[i], act);
+        bad |= run_head(&t, &w);
     }
     bad |= run_vectors(&t) || run_masks(&t);
     for (size_t m = 1; m < 8; m += 6)

@@ -244,6 +244,39 @@ static void test_sparse(const ek_pool *pool, const float *dense, const float *x,
     free(data);
 }
 
+/* A head of three blocks, all of it and with a screen that the pool built. */
+static void test_head(const ek_pool *pool, const float *dense, const float *x)
+{
+    enum { ROWS_OF_HEAD = 2500, WIDTH = 80, TOP = 20 };
+    static uint32_t         id[2][TOP];
+    static float            value[2][TOP];
+    const struct ek_weights w = {EK_FMT_f32, EK_LAYOUT_ROWS, ROWS_OF_HEAD, WIDTH, dense};
+    for (int mode = EK_HEAD_FULL; mode <= EK_HEAD_CERTIFIED; mode++) {
+        struct ek_head_counts did[2] = {{0}, {0}};
+        for (int i = 0; i < 2; i++) {
+            const ek_pool        *p = i ? pool : NULL;
+            size_t                bytes, work_bytes;
+            struct ek_head_screen s;
+            expect_ok("screen", ek_head_screen_bytes(&w, EK_FMT_q4g32, p, &bytes, &work_bytes));
+            void *mem  = need(aligned_alloc(64, (bytes + 63) / 64 * 64));
+            void *work = need(aligned_alloc(64, (work_bytes + 63) / 64 * 64));
+            expect_ok("screen",
+                      ek_head_screen_build(p, &w, EK_FMT_q4g32, mem, bytes, work, work_bytes, &s));
+            free(work);
+            const struct ek_head      h = {.struct_size = sizeof h, .w = w, .screen = &s};
+            const struct ek_head_call c = {sizeof c, &h,  (enum ek_head_mode)mode, x, TOP, id[i],
+                                           value[i], NULL};
+            expect_ok("head", ek_head_work_bytes(&c, p, &bytes));
+            work = need(aligned_alloc(64, (bytes + 63) / 64 * 64));
+            expect_ok("head", ek_head(&table, p, &c, &did[i], work, bytes));
+            free(work), free(mem);
+        }
+        expect_same("head", pool->threads, id[0], id[1], sizeof id[0]);
+        expect_same("head", pool->threads, value[0], value[1], sizeof value[0]);
+        expect_same("head", pool->threads, &did[0], &did[1], sizeof did[0]);
+    }
+}
+
 int main(void)
 {
     uint64_t seed  = 5;
@@ -262,6 +295,7 @@ int main(void)
         test_vectors(&t.pool, x);
         test_masks(&t.pool, x);
         test_wcache(&t.pool, dense);
+        test_head(&t.pool, dense, x);
         test_attention(&t.pool, x, EK_FMT_f32, 4, 1);
         test_attention(&t.pool, x, EK_FMT_f16, 6, 2);
         test_attention(&t.pool, x, EK_FMT_bf16, 4, 4);

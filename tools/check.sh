@@ -113,8 +113,8 @@ finish() {
     return $rc
 }
 
-old_cpu() { # cpu, most kernels skipped
-    EK_MAX_SKIP=$2 qemu-x86_64 -cpu "$1" build/release/tests/check
+old_cpu() { # cpu, kernels whose names hold this, most of them skipped
+    EK_MAX_SKIP=$3 qemu-x86_64 -cpu "$1" build/release/tests/check "$2"
 }
 
 aarch64() { # cpu, most kernels skipped
@@ -149,8 +149,8 @@ if wanted tsan && run build-tsan build tsan; then
 fi
 emulated=()
 if wanted qemu-x86; then
-    start qemu-nehalem old_cpu Nehalem 189
-    start qemu-haswell old_cpu Haswell 114
+    start qemu-nehalem old_cpu Nehalem "" 189
+    start qemu-haswell old_cpu Haswell _avx2 16
     emulated+=(qemu-nehalem qemu-haswell)
 fi
 if wanted aarch64 && run build-aarch64 build aarch64; then

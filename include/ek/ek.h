@@ -5,6 +5,7 @@
 #include "ek/attention.h"
 #include "ek/cpu.h"
 #include "ek/formats.h"
+#include "ek/head.h"
 #include "ek/kernels.h"
 #include "ek/linear.h"
 #include "ek/mask.h"

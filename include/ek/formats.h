@@ -110,6 +110,18 @@ EK_API ek_status ek_weights_pack(enum ek_fmt fmt, const struct ek_codes *codes, 
                                  void *out, size_t out_bytes);
 EK_API ek_status ek_weights_unpack(const struct ek_weights *w, const struct ek_codes *codes);
 
+/**
+ * Copies rows into a matrix of their own, of the same format: codes and scales as they are, so that
+ * dequantising gives the same numbers.
+ *
+ * Sizes    rows: [count] each < w->n, in any order, repeats allowed; count >= 1.
+ * Memory   out: ek_weights_bytes(w->fmt, count, w->k), 64-byte aligned where packed; every byte is
+ *          written, rows that fill the last panel up are zeros as ek_weights_pack makes them.
+ * Returns  EK_OK; EK_E_ARG (a row that is none, too); EK_E_FORMAT; EK_E_NOMEM; EK_E_OVERFLOW. On
+ *          error out is untouched. */
+EK_API ek_status ek_weights_gather(const struct ek_weights *w, const uint32_t *rows, size_t count,
+                                   void *out, size_t out_bytes);
+
 /** Half-precision conversions as the formats use them: round to nearest even, NaN stays NaN. */
 EK_API uint16_t ek_f16_from_f32(float x);
 EK_API float    ek_f32_from_f16(uint16_t h);
