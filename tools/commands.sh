@@ -89,7 +89,7 @@ refused 1 "$ek" ppl -m "$model" -f $text --ctx 64 --kl-base "$work/base.kl"
 echo "== ablate: what it foretells is what a run without the block has; nothing cut is the model"
 $ek ablate -m "$model" -f $text --ctx 128 --chunks 4 --max-loss 40 --out "$work/cuts.json" >"$work/ablate"
 [[ ! -e $work/cuts.json.base ]] || fail "ablate leaves the base's predictions behind"
-ppl=(ppl -m "$model" -f $text --ctx 128 --chunks 4)
+ppl=(ppl -m "$model" -f "$text" --ctx 128 --chunks 4)
 for layer in 0 2; do
     echo "{\"cut\": [$layer]}" >"$work/one.json"
     same "perplexities without MLP $layer" "$(awk "/^mlp $layer/ {print \$3}" "$work/ablate")" \
@@ -123,6 +123,28 @@ xml.dom.minidom.parse(sys.argv[2])
 PY
 refused 2 "$ek" profile -m "$model"
 refused 1 "$ek" profile -m "$model" -f "$work/none"
+
+echo "== calibrate, --sparse: the share that was asked for; everything taken is the model"
+for density in 0.3 1; do
+    $ek calibrate -m "$model" -f $text --ctx 128 --density $density --out "$work/sparse$density.json" >/dev/null
+    $ek "${ppl[@]}" -b 1 --kl-base-save "$work/one.kl" >/dev/null
+    $ek "${ppl[@]}" --sparse "$work/sparse$density.json" --kl-base "$work/one.kl" >"$work/sparse$density"
+done
+python3 - "$work" <<'PY'
+import json, re, sys
+def seen(name, what):
+    return float(re.search(what + r"\D*([0-9.]+)", open(f"{sys.argv[1]}/{name}").read()).group(1))
+for density in ("0.3", "1"):
+    reached = json.load(open(f"{sys.argv[1]}/sparse{density}.json"))["reached"]
+    assert all(abs(r - float(density)) < 0.01 for r in reached), reached
+    assert abs(seen("sparse" + density, "Neurons taken:") - 100 * float(density)) < 3
+assert seen("sparse1", "Mean KLD:") < 1e-3 < seen("sparse0.3", "Mean KLD:")
+PY
+long=(run -m "$model" -p "$prompt" --temp 0 -n 20)
+same "sparse texts of 1 and 2 threads" "$($ek "${long[@]}" -t 1 --sparse "$work/sparse0.3.json")" \
+    "$($ek "${long[@]}" -t 2 --sparse "$work/sparse0.3.json")"
+refused 1 "$ek" run -m "$work/before" -p x --sparse "$work/sparse1.json"
+refused 1 "$ek" run -m "$model" -p x --sparse "$work/cuts.json"
 
 echo "== what makes no sense"
 refused 1 "$ek" run -m "$work/none" -p x
