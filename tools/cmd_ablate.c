@@ -16,11 +16,10 @@
 #define WHAT_NAMES "mlp|attention|layer"
 
 struct ablate_args {
-    struct session_args session;
-    const char         *file, *out;
-    size_t              chunks, cut, tries;
-    double              loss; /* per cent of perplexity */
-    int                 what; /* position in WHAT_NAMES */
+    struct evaluation_args text;
+    size_t                 cut, tries;
+    double                 loss; /* per cent of perplexity */
+    int                    what; /* position in WHAT_NAMES */
 };
 
 /* What leaving something out does. */
@@ -43,23 +42,13 @@ struct ablation {
 static int parse(struct ablate_args *a, int argc, char **argv)
 {
     const struct arg list[] = {
-        SESSION_ARGS(a->session),
-        {.names = "-f, --file",
-         .value = "FILE",
-         .kind  = ARG_TEXT,
-         .to    = &a->file,
-         .help  = "the text; - for standard input"},
+        EVALUATION_ARGS(a->text, "only the first N chunks of the text; default: 16",
+                        "where the list goes; default: lobotomy.json"),
         {.names = "--what",
          .value = WHAT_NAMES,
          .kind  = ARG_CHOICE,
          .to    = &a->what,
          .help  = "what is left out of a layer; default: mlp"},
-        {.names = "--chunks",
-         .value = "N",
-         .kind  = ARG_SIZE,
-         .to    = &a->chunks,
-         .least = 1,
-         .help  = "only the first N chunks of the text; default: 16"},
         {.names = "--max-loss",
          .value = "PCT",
          .kind  = ARG_REAL,
@@ -77,11 +66,6 @@ static int parse(struct ablate_args *a, int argc, char **argv)
          .to    = &a->tries,
          .least = 1,
          .help  = "each further cut is the best of the N that cost least alone; default: 4"},
-        {.names = "--out",
-         .value = "FILE",
-         .kind  = ARG_TEXT,
-         .to    = &a->out,
-         .help  = "where the list goes; default: lobotomy.json"},
     };
     const struct arg_command c = {
         .name  = "ek ablate",
@@ -90,13 +74,10 @@ static int parse(struct ablate_args *a, int argc, char **argv)
                  "tells what it costs.\nThe list it writes is for --lobotomy. --ctx is 512 here "
                  "unless given.",
         .env   = "EK_"};
-    const int status = args_parse(&c, list, sizeof list / sizeof *list, argc, argv);
+    const int status = evaluation_parse(&a->text, &c, list, sizeof list / sizeof *list, argc, argv);
     if (status != ARGS_GO) return status;
-    if (!a->file) fputs("ek ablate: no text: -f FILE\n", stderr);
-    if (a->session.lobotomy) fputs("ek ablate: --lobotomy is what it makes\n", stderr);
-    if (!a->session.context) a->session.context = 512;
-    if (!a->session.batch) a->session.batch = 256;
-    return a->file && !a->session.lobotomy ? ARGS_GO : EXIT_USAGE;
+    if (a->text.session.lobotomy) fputs("ek ablate: --lobotomy is what it makes\n", stderr);
+    return a->text.session.lobotomy ? EXIT_USAGE : ARGS_GO;
 }
 
 /* ---- measuring ---- */
@@ -133,9 +114,9 @@ static void print_effect(const struct ablation *b, const char *name, const struc
 /* The base's predictions go through a file, as those of ek ppl do. */
 static ek_status measure_base(struct ablation *b, struct error *e)
 {
-    const int n = snprintf(b->kept, sizeof b->kept, "%s.base", b->a->out);
+    const int n = snprintf(b->kept, sizeof b->kept, "%s.base", b->a->text.out);
     if (n < 0 || (size_t)n >= sizeof b->kept)
-        return fail(e, EK_E_ARG, "%s: name too long", b->a->out);
+        return fail(e, EK_E_ARG, "%s: name too long", b->a->text.out);
     ek_status s = kl_create(&b->v.writer, b->kept, &b->v.header, e);
     if (!s) s = measure(b, 0, &b->base, e);
     if (!s) s = kl_open(&b->v.base, b->kept, e);
@@ -233,7 +214,7 @@ static ek_status write_list(const struct ablation *b, struct error *e)
     json_t *rest =
         json_pack("{s:s, s:s, s:{s:f, s:f}, s:{s:s, s:s, s:I, s:I, s:I}, s:f, s:o, s:o, s:o}",
                   "what", cut_name(b->kind), "metric", "kld", "baseline", "ppl", b->base.ppl,
-                  "ppl_error", b->base.ppl_e, "text", "file", b->a->file, "ids_checksum", hash,
+                  "ppl_error", b->base.ppl_e, "text", "file", b->a->text.file, "ids_checksum", hash,
                   "n_ctx", (json_int_t)b->v.protocol.context, "chunks", (json_int_t)b->v.windows,
                   "scored", (json_int_t)b->v.header.positions, "max_loss_pct", b->a->loss, "layers",
                   all, "greedy", greedy, "cut", cut);
@@ -241,10 +222,10 @@ static ek_status write_list(const struct ablation *b, struct error *e)
     if (!root || !rest || json_object_update(root, rest) ||
         json_object_set_new(model, "layers", json_integer((json_int_t)b->layers))) {
         json_decref(root), json_decref(rest);
-        return fail(e, EK_E_NOMEM, "%s: out of memory", b->a->out);
+        return fail(e, EK_E_NOMEM, "%s: out of memory", b->a->text.out);
     }
     json_decref(rest);
-    return results_write(root, b->a->out, e);
+    return results_write(root, b->a->text.out, e);
 }
 
 /* ---- the command ---- */
@@ -261,8 +242,8 @@ static ek_status run(struct ablation *b, struct error *e)
     if (!s) s = cut_more(b, e);
     if (!s) s = write_list(b, e);
     if (!s)
-        printf("\n%s: %zu of %zu %s%s cut\n", b->a->out, b->cut_count, b->layers, cut_name(b->kind),
-               b->kind == CUT_MLP ? "s" : " blocks");
+        printf("\n%s: %zu of %zu %s%s cut\n", b->a->text.out, b->cut_count, b->layers,
+               cut_name(b->kind), b->kind == CUT_MLP ? "s" : " blocks");
     return s;
 }
 
@@ -275,24 +256,24 @@ static int open_all(struct ablation *b)
     b->skip               = calloc(b->layers, 1);
     b->alone              = calloc(b->layers, sizeof *b->alone);
     b->greedy             = calloc(b->layers, sizeof *b->greedy);
-    b->v.protocol.context = b->a->session.context;
+    b->v.protocol.context = b->a->text.session.context;
     if (!b->skip || !b->alone || !b->greedy)
         return fail(&e, EK_E_NOMEM, "out of memory"), runner_fail(&b->r, &e);
-    if (evaluation_open(&b->v, &b->r, b->a->file, b->a->chunks, 0, &e))
+    if (evaluation_open(&b->v, &b->r, b->a->text.file, b->a->text.chunks, 0, &e))
         return runner_fail(&b->r, &e);
     if (!b->a->cut) b->a->cut = (b->layers + 1) / 2;
-    b->a->session.skip = b->skip;
-    return runner_open_session(&b->r, &b->a->session);
+    b->a->text.session.skip = b->skip;
+    return runner_open_session(&b->r, &b->a->text.session);
 }
 
 int cmd_ablate(int argc, char **argv)
 {
-    struct ablate_args a = {.out = "lobotomy.json", .chunks = 16, .cut = 0, .tries = 4, .loss = 2};
+    struct ablate_args a = {.text = {.out = "lobotomy.json", .chunks = 16}, .tries = 4, .loss = 2};
     struct ablation    b = {.a = &a};
     int                status = parse(&a, argc, argv);
     struct error       e;
     if (status != ARGS_GO) return status;
-    status = runner_open_model(&b.r, "ek ablate", &a.session);
+    status = runner_open_model(&b.r, "ek ablate", &a.text.session);
     if (!status) status = open_all(&b);
     if (!status && run(&b, &e)) status = runner_fail(&b.r, &e);
     evaluation_drop(&b.v);

@@ -5,7 +5,6 @@
 
 #include "model/thresholds.h"
 #include "tools/evaluate.h"
-#include "tools/progress.h"
 #include "tools/results.h"
 
 #include <stdio.h>
@@ -17,10 +16,8 @@
 enum { BIN_SHIFT = 13, BINS = 1 << (31 - BIN_SHIFT), CHUNKS = 8 };
 
 struct calibrate_args {
-    struct session_args session;
-    const char         *file, *out;
-    size_t              chunks;
-    double              density;
+    struct evaluation_args text;
+    double                 density;
 };
 
 struct calibration {
@@ -37,29 +34,14 @@ struct calibration {
 static int parse(struct calibrate_args *a, int argc, char **argv)
 {
     const struct arg list[] = {
-        SESSION_ARGS(a->session),
-        {.names = "-f, --file",
-         .value = "FILE",
-         .kind  = ARG_TEXT,
-         .to    = &a->file,
-         .help  = "the text; - for standard input"},
+        EVALUATION_ARGS(a->text, "only the first N chunks of the text; default: 8",
+                        "where the thresholds go; default: thresholds.json"),
         {.names = "--density",
          .value = "X",
          .kind  = ARG_REAL,
          .to    = &a->density,
          .most  = 1,
          .help  = "share of the neurons that stays; default: 0.5"},
-        {.names = "--chunks",
-         .value = "N",
-         .kind  = ARG_SIZE,
-         .to    = &a->chunks,
-         .least = 1,
-         .help  = "only the first N chunks of the text; default: 8"},
-        {.names = "--out",
-         .value = "FILE",
-         .kind  = ARG_TEXT,
-         .to    = &a->out,
-         .help  = "where the thresholds go; default: thresholds.json"},
     };
     const struct arg_command c = {
         .name  = "ek calibrate",
@@ -67,13 +49,10 @@ static int parse(struct calibrate_args *a, int argc, char **argv)
         .about = "Finds, for each layer, the threshold of |act(gate)| that a wanted share of the "
                  "MLP's neurons\nreaches on a text. --sparse takes the file.",
         .env   = "EK_"};
-    const int status = args_parse(&c, list, sizeof list / sizeof *list, argc, argv);
-    if (status != ARGS_GO) return status;
-    if (!a->file) fputs("ek calibrate: no text: -f FILE\n", stderr);
-    if (!a->session.context) a->session.context = 512;
-    if (!a->session.batch) a->session.batch = 256;
-    a->session.sparse = NULL; /* from EK_SPARSE: what is calibrated is whole */
-    return a->file ? ARGS_GO : EXIT_USAGE;
+    const int status = evaluation_parse(&a->text, &c, list, sizeof list / sizeof *list, argc, argv);
+    if (status != ARGS_GO || !a->text.session.sparse) return status;
+    fputs("ek calibrate: --sparse is what it makes\n", stderr);
+    return EXIT_USAGE;
 }
 
 /* ---- counting ---- */
@@ -131,7 +110,7 @@ static ek_status write_thresholds(const struct calibration *c, struct error *e)
     json_t *rest =
         json_pack("{s:s, s:i, s:s, s:s, s:f, s:{s:s, s:s, s:I, s:I}, s:o, s:o}", "format",
                   THRESHOLDS_FORMAT, "version", THRESHOLDS_VERSION, "method", "cats", "tap",
-                  tap_name(TAP_MLP_GATE), "density", c->a->density, "text", "file", c->a->file,
+                  tap_name(TAP_MLP_GATE), "density", c->a->density, "text", "file", c->a->text.file,
                   "ids_checksum", text, "n_ctx", (json_int_t)c->v.protocol.context, "chunks",
                   (json_int_t)c->v.windows, "thresholds", values, "reached", reached);
     json_t   *model = json_object_get(root, "model");
@@ -142,21 +121,15 @@ static ek_status write_thresholds(const struct calibration *c, struct error *e)
     json_decref(rest);
     if (bad) {
         json_decref(root);
-        return fail(e, EK_E_NOMEM, "%s: out of memory", c->a->out);
+        return fail(e, EK_E_NOMEM, "%s: out of memory", c->a->text.out);
     }
-    return results_write(root, c->a->out, e);
-}
-
-static void after_chunk(const struct evaluation *v, size_t done)
-{
-    progress_show(NULL, "calibrate", done, v->windows);
+    return results_write(root, c->a->text.out, e);
 }
 
 static ek_status run(struct calibration *c, struct error *e)
 {
-    ek_status s   = evaluation_run(&c->v, after_chunk, e);
+    ek_status s   = evaluation_run(&c->v, NULL, e);
     double    sum = 0;
-    progress_clear();
     for (size_t i = 0; i < c->layers && !s; i++) {
         find_threshold(c, i);
         printf("layer %3zu: |act(gate)| >= %-12.6g %6.2f%% of the neurons\n", i, c->threshold[i],
@@ -165,7 +138,7 @@ static ek_status run(struct calibration *c, struct error *e)
     }
     if (!s) s = write_thresholds(c, e);
     if (!s)
-        printf("%s: density %.4f, wanted %.4f\n", c->a->out, sum / (double)c->layers,
+        printf("%s: density %.4f, wanted %.4f\n", c->a->text.out, sum / (double)c->layers,
                c->a->density);
     return s;
 }
@@ -178,23 +151,25 @@ static int open_all(struct calibration *c)
     c->row                = calloc(c->ffn, sizeof *c->row);
     c->threshold          = calloc(c->layers, sizeof *c->threshold);
     c->reached            = calloc(c->layers, sizeof *c->reached);
-    c->v.protocol.context = c->a->session.context;
+    c->v.protocol.context = c->a->text.session.context;
+    c->v.label            = "calibrate";
     if (!c->bins || !c->row || !c->threshold || !c->reached || ek_kernels_default(&c->kernels))
         return fail(&e, EK_E_NOMEM, "out of memory"), runner_fail(&c->r, &e);
-    if (evaluation_open(&c->v, &c->r, c->a->file, c->a->chunks, 0, &e))
+    if (evaluation_open(&c->v, &c->r, c->a->text.file, c->a->text.chunks, 0, &e))
         return runner_fail(&c->r, &e);
-    c->a->session.tap = count_gates, c->a->session.tap_self = c;
-    return runner_open_session(&c->r, &c->a->session);
+    c->a->text.session.tap = count_gates, c->a->text.session.tap_self = c;
+    return runner_open_session(&c->r, &c->a->text.session);
 }
 
 int cmd_calibrate(int argc, char **argv)
 {
-    struct calibrate_args a      = {.out = "thresholds.json", .chunks = CHUNKS, .density = 0.5};
+    struct calibrate_args a      = {.text    = {.out = "thresholds.json", .chunks = CHUNKS},
+                                    .density = 0.5};
     struct calibration    c      = {.a = &a};
     int                   status = parse(&a, argc, argv);
     struct error          e;
     if (status != ARGS_GO) return status;
-    status = runner_open_model(&c.r, "ek calibrate", &a.session);
+    status = runner_open_model(&c.r, "ek calibrate", &a.text.session);
     if (!status) status = open_all(&c);
     if (!status && run(&c, &e)) status = runner_fail(&c.r, &e);
     evaluation_drop(&c.v);

@@ -3,29 +3,21 @@
 #include "tools/ek.h"
 
 #include "tools/evaluate.h"
-#include "tools/progress.h"
 #include "tools/results.h"
 
 #include <stdio.h>
 #include <unistd.h>
 
 struct ppl_args {
-    struct session_args session;
-    const char         *file, *save, *base, *out;
-    size_t              stride, chunks, top;
+    struct evaluation_args text;
+    const char            *save, *base;
+    size_t                 stride, top;
 };
-
-enum { CONTEXT = 512, BATCH = 256 };
 
 static int parse(struct ppl_args *a, int argc, char **argv)
 {
     const struct arg list[] = {
-        SESSION_ARGS(a->session),
-        {.names = "-f, --file",
-         .value = "FILE",
-         .kind  = ARG_TEXT,
-         .to    = &a->file,
-         .help  = "the text; - for standard input"},
+        EVALUATION_ARGS(a->text, "only the first N windows", "also write the results as JSON"),
         {.names = "--stride",
          .value = "N",
          .kind  = ARG_SIZE,
@@ -34,12 +26,6 @@ static int parse(struct ppl_args *a, int argc, char **argv)
          .most  = 1 << 30,
          .help  = "sliding windows N apart that score only new tokens (Hugging Face);\n"
                   "default: disjoint chunks whose second half is scored (llama.cpp)"},
-        {.names = "--chunks",
-         .value = "N",
-         .kind  = ARG_SIZE,
-         .to    = &a->chunks,
-         .least = 1,
-         .help  = "only the first N windows"},
         {.names = "--kl-base-save",
          .value = "FILE",
          .kind  = ARG_TEXT,
@@ -58,11 +44,6 @@ static int parse(struct ppl_args *a, int argc, char **argv)
          .most  = INT32_MAX,
          .help  = "tokens of each prediction kept exactly; the rest is sampled. Default: 128,\n"
                   "all where the vocabulary is no larger than 4096"},
-        {.names = "--out",
-         .value = "FILE",
-         .kind  = ARG_TEXT,
-         .to    = &a->out,
-         .help  = "also write the results as JSON"},
     };
     const struct arg_command c = {
         .name  = "ek ppl",
@@ -70,15 +51,11 @@ static int parse(struct ppl_args *a, int argc, char **argv)
         .about = "Perplexity of a text: how surprised the model is, per token. --ctx is 512 here "
                  "unless given.",
         .env   = "EK_"};
-    const int status = args_parse(&c, list, sizeof list / sizeof *list, argc, argv);
+    const int status = evaluation_parse(&a->text, &c, list, sizeof list / sizeof *list, argc, argv);
     if (status != ARGS_GO) return status;
-    const char *wrong = !a->file             ? "no text: -f FILE"
-                        : a->save && a->base ? "--kl-base-save and --kl-base exclude each other"
-                                             : NULL;
-    if (wrong) fprintf(stderr, "ek ppl: %s\n", wrong);
-    if (!a->session.context) a->session.context = CONTEXT;
-    if (!a->session.batch) a->session.batch = a->session.sparse ? 1 : BATCH; /* as decoding is */
-    return wrong ? EXIT_USAGE : ARGS_GO;
+    if (!a->save || !a->base) return ARGS_GO;
+    fputs("ek ppl: --kl-base-save and --kl-base exclude each other\n", stderr);
+    return EXIT_USAGE;
 }
 
 static void print_protocol(const struct evaluation *p)
@@ -98,10 +75,8 @@ static void print_protocol(const struct evaluation *p)
     fflush(stdout);
 }
 
-/* Standard output shows how far it is; a bar does, where that goes elsewhere. */
 static void after_chunk(const struct evaluation *p, size_t done)
 {
-    if (!isatty(STDOUT_FILENO)) progress_show(NULL, "perplexity", done, p->windows);
     report_chunk(&p->report, done, p->base != NULL);
 }
 
@@ -122,16 +97,16 @@ static ek_status write_results(const struct evaluation *p, const struct ppl_args
         p->protocol.stride ? "sliding" : "chunks", "n_ctx", (json_int_t)p->protocol.context,
          "stride", (json_int_t)p->protocol.stride, "chunks", (json_int_t)p->windows, "tokens",
          (json_int_t)p->count, "scored", (json_int_t)p->header.positions, "bos", p->bos, "type_kv",
-         ek_fmt_info(kv_format(a->session.kv))->name, "file", a->file, "n_threads",
+         ek_fmt_info(kv_format(a->text.session.kv))->name, "file", a->text.file, "n_threads",
          (json_int_t)p->runner->threads.count, "seconds", seconds);
     json_t *numbers = report_json(&p->report, p->base ? kl_header(p->base) : NULL);
     if (!root || !how || !numbers || json_object_update(how, numbers)) {
         json_decref(root), json_decref(how), json_decref(numbers);
-        return fail(e, EK_E_NOMEM, "%s: results: out of memory", a->out);
+        return fail(e, EK_E_NOMEM, "%s: results: out of memory", a->text.out);
     }
     json_decref(numbers);
     json_object_set_new(root, "results", how);
-    return results_write(root, a->out, e);
+    return results_write(root, a->text.out, e);
 }
 
 static void report_neurons(const struct runner *r)
@@ -144,21 +119,21 @@ static void report_neurons(const struct runner *r)
 static int run(struct evaluation *p, struct runner *r, const struct ppl_args *a)
 {
     struct error e;
-    p->protocol = (struct protocol){.context = a->session.context, .stride = a->stride};
-    if (evaluation_open(p, r, a->file, a->chunks, a->top, &e) || open_base(p, a, &e))
+    p->protocol = (struct protocol){.context = a->text.session.context, .stride = a->stride};
+    if (evaluation_open(p, r, a->text.file, a->text.chunks, a->top, &e) || open_base(p, a, &e))
         return runner_fail(r, &e);
-    const int bad = runner_open_session(r, &a->session);
+    const int bad = runner_open_session(r, &a->text.session);
     if (bad) return bad;
     print_protocol(p);
+    if (!isatty(STDOUT_FILENO)) p->label = "perplexity"; /* else the values show how far it is */
     if (p->base) report_table_head();
     const double start   = seconds_now();
     ek_status    s       = evaluation_run(p, after_chunk, &e);
     const double seconds = seconds_now() - start;
-    progress_clear();
-    if (!s && a->session.verbose)
+    if (!s && a->text.session.verbose)
         fprintf(stderr, "%.1f s, %.1f tokens/s\n", seconds,
                 (double)(p->windows * p->protocol.context) / seconds);
-    if (!s && a->out) s = write_results(p, a, seconds, &e);
+    if (!s && a->text.out) s = write_results(p, a, seconds, &e);
     if (s) return runner_fail(r, &e);
     report_neurons(r);
     report_final(&p->report, p->base ? kl_header(p->base) : NULL);
@@ -172,7 +147,7 @@ int cmd_ppl(int argc, char **argv)
     struct evaluation p      = {.runner = NULL};
     int               status = parse(&a, argc, argv);
     if (status != ARGS_GO) return status;
-    status = runner_open_model(&r, "ek ppl", &a.session);
+    status = runner_open_model(&r, "ek ppl", &a.text.session);
     if (!status) status = run(&p, &r, &a);
     evaluation_drop(&p);
     runner_close(&r);

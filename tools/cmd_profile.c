@@ -6,7 +6,6 @@
 #include "model/concentration.h"
 #include "model/file.h"
 #include "tools/evaluate.h"
-#include "tools/progress.h"
 #include "tools/results.h"
 
 #include <math.h>
@@ -18,11 +17,10 @@ enum { SHARES = 3, TOP_PERCENT = 20, CHUNKS = 4 };
 static const double shares[SHARES] = {0.90, 0.95, 0.99};
 
 struct profile_args {
-    struct session_args session;
-    const char         *file, *out, *svg;
-    size_t              chunks;
-    double              tau;
-    int                 plain;
+    struct evaluation_args text;
+    const char            *svg;
+    double                 tau;
+    int                    plain;
 };
 
 /* Sums of one layer over tokens. */
@@ -62,18 +60,8 @@ struct profile {
 static int parse(struct profile_args *a, int argc, char **argv)
 {
     const struct arg list[] = {
-        SESSION_ARGS(a->session),
-        {.names = "-f, --file",
-         .value = "FILE",
-         .kind  = ARG_TEXT,
-         .to    = &a->file,
-         .help  = "the text; - for standard input"},
-        {.names = "--chunks",
-         .value = "N",
-         .kind  = ARG_SIZE,
-         .to    = &a->chunks,
-         .least = 1,
-         .help  = "only the first N chunks of the text; default: 4"},
+        EVALUATION_ARGS(a->text, "only the first N chunks of the text; default: 4",
+                        "also write the results as JSON"),
         {.names = "--tau",
          .value = "X",
          .kind  = ARG_REAL,
@@ -84,11 +72,6 @@ static int parse(struct profile_args *a, int argc, char **argv)
          .kind  = ARG_FLAG,
          .to    = &a->plain,
          .help  = "|a| alone, not times the length of the neuron's down column"},
-        {.names = "--out",
-         .value = "FILE",
-         .kind  = ARG_TEXT,
-         .to    = &a->out,
-         .help  = "also write the results as JSON"},
         {.names = "--svg", .value = "FILE", .kind = ARG_TEXT, .to = &a->svg, .help = "draw them"},
     };
     const struct arg_command c = {
@@ -98,12 +81,7 @@ static int parse(struct profile_args *a, int argc, char **argv)
                  "slope, and how\nmany hold most of the mass. a = act(gate) up, what the down "
                  "projection reads.",
         .env   = "EK_"};
-    const int status = args_parse(&c, list, sizeof list / sizeof *list, argc, argv);
-    if (status != ARGS_GO) return status;
-    if (!a->file) fputs("ek profile: no text: -f FILE\n", stderr);
-    if (!a->session.context) a->session.context = 512;
-    if (!a->session.batch) a->session.batch = 256;
-    return a->file ? ARGS_GO : EXIT_USAGE;
+    return evaluation_parse(&a->text, &c, list, sizeof list / sizeof *list, argc, argv);
 }
 
 /* ---- what a token's neurons do ---- */
@@ -257,16 +235,16 @@ static ek_status write_json(const struct profile *p, const struct layer_facts *m
     }
     json_t *rest =
         json_pack("{s:s, s:s, s:I, s:I, s:f, s:b, s:[f,f,f], s:i, s:[f,f,f], s:o, s:o}", "tap",
-                  tap_name(TAP_MLP_HIDDEN), "file", p->a->file, "tokens",
+                  tap_name(TAP_MLP_HIDDEN), "file", p->a->text.file, "tokens",
                   (json_int_t)p->sums[0].tokens, "neurons", (json_int_t)p->ffn, "tau", p->a->tau,
                   "times_down_norm", !p->a->plain, "mass_shares", shares[0], shares[1], shares[2],
                   "top_percent", TOP_PERCENT, "bytes_saved", saving(p, mean, 0), saving(p, mean, 1),
                   saving(p, mean, 2), "mean", facts_json(mean), "layers", layers);
     if (!root || !rest || json_object_set_new(root, "results", rest)) {
         json_decref(root);
-        return fail(e, EK_E_NOMEM, "%s: out of memory", p->a->out);
+        return fail(e, EK_E_NOMEM, "%s: out of memory", p->a->text.out);
     }
-    return results_write(root, p->a->out, e);
+    return results_write(root, p->a->text.out, e);
 }
 
 /* Two panels of curves over the layers: neurons needed for 90, 95, 99 % of the mass of the text, and
@@ -321,7 +299,7 @@ static int open_all(struct profile *p)
 {
     const struct config *c = model_config(p->r.model);
     struct error         e;
-    p->layers = c->layers, p->ffn = c->ffn, p->room = p->a->session.batch;
+    p->layers = c->layers, p->ffn = c->ffn, p->room = p->a->text.session.batch;
     p->sums    = calloc(p->layers, sizeof *p->sums);
     p->facts   = calloc(p->layers, sizeof *p->facts);
     p->scratch = calloc(p->room * p->ffn, sizeof *p->scratch);
@@ -335,24 +313,19 @@ static int open_all(struct profile *p)
         memory               = s->mass && (s->norm || p->a->plain);
         if (memory && s->norm) (void)model_down_norms(p->r.model, i, s->norm); /* cut: no rows */
     }
-    p->v.protocol.context = p->a->session.context;
+    p->v.protocol.context = p->a->text.session.context;
+    p->v.label            = "profile";
     if (!memory) return fail(&e, EK_E_NOMEM, "out of memory"), runner_fail(&p->r, &e);
-    if (evaluation_open(&p->v, &p->r, p->a->file, p->a->chunks, 0, &e))
+    if (evaluation_open(&p->v, &p->r, p->a->text.file, p->a->text.chunks, 0, &e))
         return runner_fail(&p->r, &e);
-    p->a->session.tap = look, p->a->session.tap_self = p;
-    return runner_open_session(&p->r, &p->a->session);
-}
-
-static void after_chunk(const struct evaluation *v, size_t done)
-{
-    progress_show(NULL, "profile", done, v->windows);
+    p->a->text.session.tap = look, p->a->text.session.tap_self = p;
+    return runner_open_session(&p->r, &p->a->text.session);
 }
 
 static ek_status run(struct profile *p, struct error *e)
 {
     double    ppl, error;
-    ek_status s = evaluation_run(&p->v, after_chunk, e);
-    progress_clear();
+    ek_status s = evaluation_run(&p->v, NULL, e);
     if (!s && p->failed) s = fail(e, EK_E_UNSUPPORTED, "an MLP of another width");
     if (s) return s;
     for (size_t i = 0; i < p->layers; i++) p->facts[i] = facts_of(&p->sums[i], p->ffn);
@@ -363,19 +336,19 @@ static ek_status run(struct profile *p, struct error *e)
         p->layers, p->ffn, (unsigned long long)p->sums[0].tokens, p->a->tau,
         p->a->plain ? "" : " |down|", ppl, error);
     print_all(p, &mean);
-    if (p->a->out) s = write_json(p, &mean, e);
+    if (p->a->text.out) s = write_json(p, &mean, e);
     if (!s && p->a->svg) s = draw(p, e);
     return s;
 }
 
 int cmd_profile(int argc, char **argv)
 {
-    struct profile_args a      = {.chunks = CHUNKS, .tau = 0.1};
+    struct profile_args a      = {.text = {.chunks = CHUNKS}, .tau = 0.1};
     struct profile      p      = {.a = &a};
     int                 status = parse(&a, argc, argv);
     struct error        e;
     if (status != ARGS_GO) return status;
-    status = runner_open_model(&p.r, "ek profile", &a.session);
+    status = runner_open_model(&p.r, "ek profile", &a.text.session);
     if (!status) status = open_all(&p);
     if (!status && run(&p, &e)) status = runner_fail(&p.r, &e);
     evaluation_drop(&p.v);

@@ -4,6 +4,8 @@
 
 #include "model/source.h"
 #include "model/topk.h"
+#include "tools/ek.h"
+#include "tools/progress.h"
 #include "tools/text.h"
 
 #include <math.h>
@@ -11,6 +13,18 @@
 #include <stdlib.h>
 
 enum { TOP_DEFAULT = 128, SAMPLES = 64, KEEP_ALL_VOCAB = 4096 };
+
+int evaluation_parse(struct evaluation_args *a, const struct arg_command *c, const struct arg *list,
+                     size_t count, int argc, char **argv)
+{
+    enum { CONTEXT = 512, BATCH = 256 };
+    const int status = args_parse(c, list, count, argc, argv);
+    if (status != ARGS_GO) return status;
+    if (!a->file) fprintf(stderr, "%s: no text: -f FILE\n", c->name);
+    if (!a->session.context) a->session.context = CONTEXT;
+    if (!a->session.batch) a->session.batch = a->session.sparse ? 1 : BATCH; /* as decoding is */
+    return a->file ? ARGS_GO : EXIT_USAGE;
+}
 
 /* ---- the text ---- */
 
@@ -162,9 +176,11 @@ ek_status evaluation_run(struct evaluation *p, evaluated_fn *after, struct error
         s = fail(e, EK_E_NOMEM, "out of memory");
     report_drop(&p->report);
     for (size_t i = 0; i < p->windows && !s; i++) {
+        if (p->label) progress_show(NULL, p->label, i, p->windows);
         s = run_window(p, window_at(&p->protocol, p->count, i), e);
         if (!s && after) after(p, i + 1);
     }
+    if (p->label) progress_clear();
     free(p->nll), free(p->points), free(p->records), free(p->scratch);
     if (p->writer && !s) {
         s         = kl_finish(p->writer, 1, e);

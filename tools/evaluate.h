@@ -8,8 +8,38 @@
 
 struct candidate;
 
+/* What every command that reads a text with a model takes. */
+struct evaluation_args {
+    struct session_args session;
+    const char         *file, *out;
+    size_t              chunks;
+};
+
+/* Entries of the table of options. a: struct evaluation_args. */
+#define EVALUATION_ARGS(a, chunks_help, out_help)                                                  \
+    SESSION_ARGS((a).session),                                                                     \
+        {.names = "-f, --file",                                                                    \
+         .value = "FILE",                                                                          \
+         .kind  = ARG_TEXT,                                                                        \
+         .to    = &(a).file,                                                                       \
+         .help  = "the text; - for standard input"},                                                \
+        {.names = "--chunks",                                                                      \
+         .value = "N",                                                                             \
+         .kind  = ARG_SIZE,                                                                        \
+         .to    = &(a).chunks,                                                                     \
+         .least = 1,                                                                               \
+         .help  = (chunks_help)},                                                                   \
+    {                                                                                              \
+        .names = "--out", .value = "FILE", .kind = ARG_TEXT, .to = &(a).out, .help = (out_help)    \
+    }
+
+/* Parses; contexts are 512 tokens and batches 256 unless given. ARGS_GO, or the exit status. */
+int evaluation_parse(struct evaluation_args *a, const struct arg_command *c, const struct arg *list,
+                     size_t count, int argc, char **argv);
+
 struct evaluation {
-    struct protocol   protocol; /* set before it is opened */
+    struct protocol   protocol; /* set before it is opened                   */
+    const char       *label;    /* of the bar that shows how far it is; or NULL */
     struct runner    *runner;
     int32_t          *ids;
     size_t            count, windows, vocab;
