@@ -218,6 +218,30 @@ static ek_status load_ends(struct loader *l, struct error *e)
     return take_vector(l, norm, c->hidden, v, e);
 }
 
+/* A copy of the head in 4 bit with bounds of its error. */
+static ek_status screen_head(struct loader *l, struct error *e)
+{
+    struct model            *m = l->m;
+    const struct ek_weights *w = &m->head.part[0];
+    size_t                   bytes, work_bytes;
+    void                    *mem = NULL, *work = NULL;
+    ek_status s = ek_head_screen_bytes(w, EK_FMT_q4g32, loader_pool(l), &bytes, &work_bytes);
+    if (s == EK_E_UNSUPPORTED)
+        return fail(e, s, "%s: a head in %s cannot be certified", m->source->path,
+                    ek_fmt_info(w->fmt)->name);
+    if (!s) {
+        mem  = load_memory(l, bytes);
+        work = aligned_alloc(64, (work_bytes + 63) / 64 * 64);
+        s    = mem && work ? EK_OK : EK_E_NOMEM;
+    }
+    if (!s)
+        s = ek_head_screen_build(loader_pool(l), w, EK_FMT_q4g32, mem, bytes, work, work_bytes,
+                                 &m->screen);
+    free(work);
+    m->certified = !s;
+    return s ? fail(e, s, "%s: head: %s", m->source->path, ek_status_text(s)) : EK_OK;
+}
+
 /* ---- the plan ---- */
 
 static uint64_t model_checksum(const struct model *m)
@@ -276,7 +300,8 @@ static ek_status load_plan(struct loader *l, struct error *e)
         s = kind->load(l, b, e);
     }
     cuts_drop(&cuts);
-    return s ? s : load_ends(l, e);
+    if (!s) s = load_ends(l, e);
+    return !s && l->o && l->o->head == HEAD_CERTIFIED ? screen_head(l, e) : s;
 }
 
 /* ---- facts ---- */
@@ -356,6 +381,7 @@ void model_facts(const struct model *m, struct model_facts *f)
                              .packed_bytes   = m->packed_bytes,
                              .checksum       = model_checksum(m),
                              .mlp_bytes      = t.mlp,
+                             .head_bytes     = weight_bytes(&m->head.part[0]),
                              .neuron_bytes   = t.neurons,
                              .replaced_bytes = t.replaced,
                              .blocks_cut     = m->blocks_cut,

@@ -18,11 +18,19 @@ struct model;
 /** Called during long steps with done out of total; may be NULL. */
 typedef void progress_fn(void *self, const char *what, uint64_t done, uint64_t total);
 
+/** How the next token's logits are found. */
+enum head_mode {
+    HEAD_FULL,
+    HEAD_CERTIFIED, /* where only the largest are needed: from a 4-bit copy and the rows that it
+                       cannot rule out; the same logits (ek/head.h) */
+};
+
 struct model_options {
     const ek_pool *pool;   /* for packing at load; NULL: serial                                  */
     const char    *cuts;   /* file that lists blocks to leave out, or NULL: model/cuts.h; their
                             weights are not loaded                                             */
     const char    *sparse; /* file of thresholds, or NULL: model/thresholds.h           */
+    enum head_mode head;   /* HEAD_CERTIFIED makes the copy                            */
     progress_fn   *progress;
     void          *progress_self;
 };
@@ -46,6 +54,7 @@ struct model_facts {
     uint64_t    packed_bytes;    /* allocated at load because the file's layout is another's  */
     uint64_t    checksum;        /* of config and tensors: identifies the model in results    */
     uint64_t    mlp_bytes;       /* of bytes_per_token                                        */
+    uint64_t    head_bytes;      /* of bytes_per_token                                        */
     uint64_t    neuron_bytes;    /* up and down of sparse MLPs, neuron by neuron: of these a token
                                     reads the share that session_neurons tells, instead of ... */
     uint64_t    replaced_bytes;  /* ... these of bytes_per_token                              */
@@ -110,6 +119,12 @@ const struct session_options *session_settings(const struct session *s);
 /** Length of each column of a layer's down matrix: what a unit of TAP_MLP_HIDDEN adds to x. out
  * [ffn]. EK_E_ARG where the layer's MLP is not in the plan. */
 ek_status model_down_norms(const struct model *m, size_t layer, float *out);
+
+/** From now on LOGITS_LAST need hold only the `top` largest logits, the rest may be -infinity. 0, or
+ * more than a certified head gives: all of them. */
+void session_head_top(struct session *s, size_t top);
+/** Bytes of head that certified calls read, and their number. */
+void session_head_read(const struct session *s, uint64_t *bytes, uint64_t *calls);
 
 /** Neurons that sparse MLPs had to choose from, and took, since the session was opened. */
 void session_neurons(const struct session *s, uint64_t *of, uint64_t *taken);

@@ -4,6 +4,7 @@
  * to the runner. */
 #ifndef EK_MODEL_PLAN_H
 #define EK_MODEL_PLAN_H
+#include "ek/head.h"
 #include "ek/sparse.h"
 #include "model/cuts.h"
 #include "model/model.h"
@@ -63,21 +64,23 @@ struct block_kind {
 extern const struct block_kind block_attention, block_gated, block_sparse;
 
 struct model {
-    struct source    *source;
-    struct tokenizer *tokenizer;
-    struct config     config;
-    struct ek_kernels kernels;
-    struct block     *blocks;
-    size_t            block_count, blocks_cut;
-    struct projection head;
-    struct ek_weights embedding;
-    const float      *norm;       /* [hidden] final */
-    struct thresholds thresholds; /* layers 0: no MLP is sparse */
-    void            **owned;      /* memory of what is not used where it lies */
-    size_t            owned_count, owned_room;
-    uint64_t          packed_bytes;
-    double            load_ms;
-    char              type[64];
+    struct source        *source;
+    struct tokenizer     *tokenizer;
+    struct config         config;
+    struct ek_kernels     kernels;
+    struct block         *blocks;
+    size_t                block_count, blocks_cut;
+    struct projection     head;
+    int                   certified; /* screen is there */
+    struct ek_head_screen screen;
+    struct ek_weights     embedding;
+    const float          *norm;       /* [hidden] final */
+    struct thresholds     thresholds; /* layers 0: no MLP is sparse */
+    void                **owned;      /* memory of what is not used where it lies */
+    size_t                owned_count, owned_room;
+    uint64_t              packed_bytes;
+    double                load_ms;
+    char                  type[64];
 };
 
 /* ---- for load functions ---- */
@@ -124,6 +127,9 @@ struct session {
     size_t                 length;
     uint64_t               kv_bytes;
     uint64_t               neurons, neurons_taken; /* of sparse MLPs */
+    size_t                 head_top;               /* 0: all logits */
+    uint64_t               head_calls;
+    struct ek_head_counts  head_counts;
     void                  *arena;
 };
 

@@ -170,6 +170,14 @@ static int32_t draw(struct sampler *s, const struct candidate *c, size_t n)
     return last; /* rounding left sum = at */
 }
 
+size_t sampler_needs(const struct sampler *s)
+{
+    const size_t lowered = s->o.repetition_penalty != 1 ? s->o.penalty_window : 0;
+    const size_t top     = s->o.temperature <= 0 ? 1 : s->o.top_k;
+    return s->o.repetition_penalty >= 1 && top ? top + lowered
+                                               : 0; /* below 1 it raises any token */
+}
+
 int32_t sampler_next(struct sampler *s, const float *logits)
 {
     const size_t n = s->vocab, k = s->o.top_k && s->o.top_k < n ? s->o.top_k : n;

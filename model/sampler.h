@@ -24,6 +24,8 @@ ek_status sampler_open(struct sampler **s, const struct sampler_options *o, size
 void      sampler_close(struct sampler *s);
 /** A token that was given or generated: it counts for the penalty. */
 void sampler_accept(struct sampler *s, int32_t id);
+/** How many of the largest logits decide, whatever the penalty does to the last tokens; 0: all. */
+size_t sampler_needs(const struct sampler *s);
 /** Deterministic in the seed and the logits. logits is not changed. */
 int32_t sampler_next(struct sampler *s, const float *logits);
 #endif

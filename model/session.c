@@ -3,6 +3,7 @@
 #include "model/file.h"
 #include "model/plan.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -134,6 +135,53 @@ static ek_status grow_work(struct session *s, size_t m)
     return err;
 }
 
+/* ---- the head ---- */
+
+/* Logits of one state, all but the largest -infinity. Working memory holds them, then ek_head's. */
+struct certified {
+    uint32_t id[EK_HEAD_TOP_MAX];
+    float    value[EK_HEAD_TOP_MAX];
+};
+
+static ek_status certified_bytes(const struct session *s, size_t *bytes)
+{
+    const struct ek_linear_options o    = linear_options(s);
+    const struct ek_head           head = {.struct_size = sizeof head,
+                                           .w           = s->model->head.part[0],
+                                           .opt         = &o,
+                                           .screen      = &s->model->screen};
+    const size_t                   most = min(EK_HEAD_TOP_MAX, s->model->config.vocab);
+    const struct ek_head_call      c    = {
+                .struct_size = sizeof c, .head = &head, .mode = EK_HEAD_CERTIFIED, .top = most};
+    const ek_status err = ek_head_work_bytes(&c, s->o.pool, bytes);
+    *bytes += round_up(sizeof(struct certified), LINE);
+    return err;
+}
+
+static ek_status run_certified(struct session *s, const struct pass *p, const float *x,
+                               float *logits)
+{
+    const struct model            *m     = s->model;
+    const size_t                   own   = round_up(sizeof(struct certified), LINE);
+    struct certified              *found = p->work;
+    const struct ek_linear_options o     = linear_options(s);
+    const struct ek_head           head  = {
+                   .struct_size = sizeof head, .w = m->head.part[0], .opt = &o, .screen = &m->screen};
+    const struct ek_head_call c   = {.struct_size = sizeof c,
+                                     .head        = &head,
+                                     .mode        = EK_HEAD_CERTIFIED,
+                                     .x           = x,
+                                     .top         = min(s->head_top, m->config.vocab),
+                                     .id          = found->id,
+                                     .value       = found->value};
+    const ek_status           err = ek_head(&m->kernels, s->o.pool, &c, &s->head_counts,
+                                            (char *)p->work + own, p->work_bytes - own);
+    for (size_t i = 0; i < m->config.vocab && !err; i++) logits[i] = -INFINITY;
+    for (size_t i = 0; i < c.top && !err; i++) logits[found->id[i]] = found->value[i];
+    s->head_calls += !err;
+    return err;
+}
+
 /* Takes bytes from the arena; adds up only while there is none. */
 static void *take(struct session *s, size_t *at, size_t bytes)
 {
@@ -147,6 +195,9 @@ static ek_status plan_work(struct session *s)
     ek_status err = EK_OK;
     for (size_t m = 1; !err && m <= min(s->o.batch, EK_GEMV_MAX_M); m++) err = grow_work(s, m);
     if (!err) err = grow_work(s, s->o.batch);
+    size_t head = 0;
+    if (!err && s->model->certified) err = certified_bytes(s, &head);
+    s->work_bytes   = max(s->work_bytes, round_up(head, LINE));
     s->linear_bytes = round_up(s->linear_bytes, LINE);
     return err;
 }
@@ -373,6 +424,8 @@ static ek_status run_head(struct pass *p, size_t rows, float *logits)
                                          c->hidden, c->rms_eps);
     if (err) return err;
     pass_tap(p, TAP_HEAD_IN, 0, s->h, rows, c->hidden, c->hidden);
+    if (s->model->certified && s->head_top && rows == 1)
+        return run_certified(p->s, p, s->h, logits);
     return projection_run(&q, &s->model->head, s->h, c->hidden, logits, c->vocab);
 }
 
@@ -447,6 +500,16 @@ ek_status session_eval(struct session *s, const int32_t *ids, size_t n, enum log
 const struct session_options *session_settings(const struct session *s)
 {
     return &s->o;
+}
+
+void session_head_top(struct session *s, size_t top)
+{
+    s->head_top = top <= EK_HEAD_TOP_MAX ? top : 0;
+}
+
+void session_head_read(const struct session *s, uint64_t *bytes, uint64_t *calls)
+{
+    *bytes = s->head_counts.bytes, *calls = s->head_calls;
 }
 
 void session_neurons(const struct session *s, uint64_t *of, uint64_t *taken)

@@ -124,6 +124,23 @@ PY
 refused 2 "$ek" profile -m "$model"
 refused 1 "$ek" profile -m "$model" -f "$work/none"
 
+echo "== --head certified: the same tokens, the likeliest and those drawn"
+for how in "--temp 0" "--seed 11" "--seed 12 --top-k 64 --repeat-penalty 1.2"; do
+    read -ra options <<<"$how"
+    for kind in "$model" "$work/bf16"; do
+        [[ -e $kind ]] || $ek convert "$model" "$kind" --type bf16
+        same "texts of the head, certified and not, $how" "$($ek run -m "$kind" -p "$prompt" -n 60 "${options[@]}")" \
+            "$($ek run -m "$kind" -p "$prompt" -n 60 "${options[@]}" --head certified)"
+    done
+done
+$ek speed -m "$work/bf16" -p 0 -n 8 -r 1 -t 1 --head certified -o json >"$work/head.json"
+python3 - "$work/head.json" <<'PY'
+import json, sys
+r = json.load(open(sys.argv[1]))[0]
+assert 0 < r["head_bytes"] < 0.5 * 2 * 2048 * 256, r["head_bytes"]
+PY
+refused 1 "$ek" run -m "$work/before" -p x --head certified
+
 echo "== calibrate, --sparse: the share that was asked for; everything taken is the model"
 for density in 0.3 1; do
     $ek calibrate -m "$model" -f $text --ctx 128 --density $density --out "$work/sparse$density.json" >/dev/null

@@ -148,6 +148,7 @@ ek_status generate(const struct generator *g, const int32_t *ids, size_t n, size
     *r                         = (struct reply){.end = REPLY_INTERRUPTED, .pending = -1};
     ek_status s                = prefill(g, ids, n, r, &logits, e);
     if (s || r->prompt_tokens < n) return s;
+    session_head_top(g->session, sampler_needs(g->sampler));
     for (size_t i = 0; i < n; i++) sampler_accept(g->sampler, ids[i]);
     const double start = seconds_now();
     for (;;) {

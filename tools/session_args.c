@@ -77,6 +77,7 @@ int runner_open_model(struct runner *r, const char *command, const struct sessio
     const struct model_options o = {.pool     = &r->threads.pool,
                                     .cuts     = a->lobotomy,
                                     .sparse   = a->sparse,
+                                    .head     = (enum head_mode)a->head,
                                     .progress = progress_show};
     return model_open(&r->model, a->model, &o, &e) ? runner_fail(r, &e) : 0;
 }

@@ -13,11 +13,12 @@ struct session_args {
     tap_fn              *tap;
     void                *tap_self;
     size_t               threads, context, batch, sinks;
-    int                  kv, act, verbose; /* kv, act: positions in KV_NAMES, ACT_NAMES */
+    int                  kv, act, head, verbose; /* kv, act: positions in KV_NAMES, ACT_NAMES */
 };
 
-#define KV_NAMES  "f16|bf16|f32|i8"
-#define ACT_NAMES "auto|i8|f32"
+#define KV_NAMES   "f16|bf16|f32|i8"
+#define ACT_NAMES  "auto|i8|f32"
+#define HEAD_NAMES "full|certified"
 
 /* Entries of the table of options. a: struct session_args. */
 #define SESSION_ARGS(a)                                                                            \
@@ -69,6 +70,12 @@ struct session_args {
          .kind  = ARG_TEXT,                                                                        \
          .to    = &(a).lobotomy,                                                                   \
          .help  = "leave out the blocks that a file of ek ablate lists"},                           \
+        {.names = "--head",                                                                        \
+         .value = HEAD_NAMES,                                                                      \
+         .kind  = ARG_CHOICE,                                                                      \
+         .to    = &(a).head,                                                                       \
+         .help  = "certified: the largest logits from a 4-bit copy and what it cannot\n"           \
+                  "rule out; the same tokens, fewer bytes"},                                        \
         {.names = "--sparse",                                                                      \
          .value = "FILE",                                                                          \
          .kind  = ARG_TEXT,                                                                        \

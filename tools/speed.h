@@ -26,7 +26,7 @@ struct speed_args {
     struct choices   kv, act;
     size_t           repetitions, memory;
     double           delay;
-    int              format, no_warmup, verbose;
+    int              format, no_warmup, verbose, head;
     const char      *out, *lobotomy, *sparse;
 };
 

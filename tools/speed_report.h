@@ -28,9 +28,10 @@ struct speed_result {
     const char       *kv, *act;
     char              time[32];
     uint64_t          kv_bytes;
-    double            kv_read;               /* bytes of cache read for one token, mean         */
-    double            neurons;               /* share that sparse MLPs took                     */
-    double            ns[REPETITIONS_MAX];   /* one repetition                                  */
+    double            kv_read;             /* bytes of cache read for one token, mean         */
+    double            head;                /* bytes that a certified head read for a token, or 0 */
+    double            neurons;             /* share that sparse MLPs took                     */
+    double            ns[REPETITIONS_MAX]; /* one repetition                                  */
     double            read[REPETITIONS_MAX]; /* bytes per second read beside it; 0: not measured */
     const char       *note;                  /* why there is no share of the roof, or NULL      */
 };
