@@ -33,7 +33,7 @@ static inline size_t ek_lane_place(size_t c)
 /* The same for rows of bytes, which dot products take four at a time. */
 static inline size_t ek_lane_byte(size_t c)
 {
-    return c / EK_SPARSE_RUN * EK_SPARSE_RUN + c % EK_LANE_COLUMNS / 4 * (4 * EK_PANEL_ROWS) +
+    return c / EK_SPARSE_RUN * EK_SPARSE_RUN + c % EK_LANE_COLUMNS / 4 * 4 * EK_PANEL_ROWS +
            c % EK_SPARSE_RUN / EK_LANE_COLUMNS * 4 + c % 4;
 }
 #endif

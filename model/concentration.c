@@ -28,12 +28,13 @@ double gini(const double *v, size_t n)
 
 double zipf_slope(const double *v, size_t n)
 {
-    double x = 0, y = 0, xx = 0, xy = 0, count = 0;
-    for (size_t i = n; i-- > 0 && v[i] > 0; count++) {
-        const double r = log((double)(n - i)), m = log(v[i]);
+    double x = 0, y = 0, xx = 0, xy = 0;
+    size_t rank = 1;
+    for (; rank <= n && v[n - rank] > 0; rank++) {
+        const double r = log((double)rank), m = log(v[n - rank]);
         x += r, y += m, xx += r * r, xy += r * m;
     }
-    const double spread = count * xx - x * x;
+    const double count = (double)(rank - 1), spread = count * xx - x * x;
     return count >= 2 && spread > 0 ? (count * xy - x * y) / spread : 0;
 }
 

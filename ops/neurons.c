@@ -84,6 +84,20 @@ static size_t in_lanes(size_t c, size_t lane)
            c % EK_LANE_COLUMNS;
 }
 
+/* Block c0 of a row whose columns are `step` apart. */
+static ek_status quantize_block(const struct rows *r, const float *row, size_t step, size_t neuron,
+                                size_t c0)
+{
+    const size_t   cols = block_columns(r, c0), lane = cols / EK_PANEL_ROWS;
+    float          x[BLOCK] = {0};
+    size_t         bytes;
+    unsigned char *to = block_at(r, neuron, c0, &bytes);
+    for (size_t c = 0; c < cols && c0 + c < r->d; c++)
+        x[is_float(r) ? c : in_lanes(c, lane)] = row[(c0 + c) * step];
+    return is_float(r) ? ek_weights_quantize(r->fmt, x, 1, cols, to, bytes)
+                       : ek_weights_quantize(r->fmt, x, EK_PANEL_ROWS, lane, to, bytes);
+}
+
 ek_status ek_neurons_quantize(enum ek_fmt fmt, const float *w, size_t neuron_step,
                               size_t column_step, size_t n, size_t d, size_t rows, size_t row,
                               void *out, size_t out_bytes)
@@ -91,17 +105,8 @@ ek_status ek_neurons_quantize(enum ek_fmt fmt, const float *w, size_t neuron_ste
     struct rows r;
     ek_status   s = w ? find_rows(&r, fmt, n, d, rows, row, out, out_bytes) : EK_E_ARG;
     for (size_t i = 0; !s && i < n; i++)
-        for (size_t c0 = 0; !s && c0 < r.width; c0 += BLOCK) {
-            const size_t   cols = block_columns(&r, c0), lane = cols / EK_PANEL_ROWS;
-            float          x[BLOCK] = {0};
-            size_t         bytes;
-            unsigned char *to = block_at(&r, i, c0, &bytes);
-            for (size_t c = 0; c < cols && c0 + c < d; c++)
-                x[is_float(&r) ? c : in_lanes(c, lane)] =
-                    w[i * neuron_step + (c0 + c) * column_step];
-            s = is_float(&r) ? ek_weights_quantize(fmt, x, 1, cols, to, bytes)
-                             : ek_weights_quantize(fmt, x, EK_PANEL_ROWS, lane, to, bytes);
-        }
+        for (size_t c0 = 0; !s && c0 < r.width; c0 += BLOCK)
+            s = quantize_block(&r, w + i * neuron_step, column_step, i, c0);
     return s;
 }
 

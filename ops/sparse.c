@@ -237,6 +237,7 @@ ek_status ek_sparse_mlp(const struct ek_kernels *t, const ek_pool *pool, const s
     return EK_OK;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): as above */
 ek_status ek_sparse_gemv(const struct ek_kernels *t, const ek_pool *pool,
                          const struct ek_neurons *w, const uint32_t *list, size_t count,
                          const float *x, size_t ldx, size_t m, float *y, size_t ldy, void *work,

@@ -60,13 +60,13 @@ struct evaluation {
 
 /* Reads the text ("-": standard input) and cuts it as the protocol says; the first `chunks` windows,
  * or all for 0. top: predictions kept exactly, 0 for the usual. r has its model open. */
-ek_status evaluation_open(struct evaluation *v, struct runner *r, const char *file, size_t chunks,
+ek_status evaluation_open(struct evaluation *p, struct runner *r, const char *file, size_t chunks,
                           size_t top, struct error *e);
 
 /* Called after each window with the number of those that are done. */
-typedef void evaluated_fn(const struct evaluation *v, size_t done);
+typedef void evaluated_fn(const struct evaluation *p, size_t done);
 
 /* The windows through the runner's session; may be run again. A writer is finished with it. */
-ek_status evaluation_run(struct evaluation *v, evaluated_fn *after, struct error *e);
-void      evaluation_drop(struct evaluation *v);
+ek_status evaluation_run(struct evaluation *p, evaluated_fn *after, struct error *e);
+void      evaluation_drop(struct evaluation *p);
 #endif

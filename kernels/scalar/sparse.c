@@ -120,7 +120,7 @@ static void hidden_of(const struct list *l, const void *args, size_t place,
                       double x(const struct list *l, const void *args, size_t t, size_t c),
                       enum ek_act_kind act, const float *gate, double h[EK_GEMV_MAX_M])
 {
-    double first[EK_GEMV_MAX_M], last[EK_GEMV_MAX_M];
+    double first[EK_GEMV_MAX_M] = {0}, last[EK_GEMV_MAX_M] = {0};
     dot_row(l, row_of(l, place, 0), args, x, first);
     dot_row(l, row_of(l, place, l->rows - 2), args, x, last);
     for (size_t t = 0; t < l->m; t++)
