@@ -98,6 +98,7 @@ static ek_status quantize_block(const struct rows *r, const float *row, size_t s
                        : ek_weights_quantize(r->fmt, x, EK_PANEL_ROWS, lane, to, bytes);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): sizes and strides one by one, as in BLAS */
 ek_status ek_neurons_quantize(enum ek_fmt fmt, const float *w, size_t neuron_step,
                               size_t column_step, size_t n, size_t d, size_t rows, size_t row,
                               void *out, size_t out_bytes)
