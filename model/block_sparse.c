@@ -7,11 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-static size_t lines(size_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
-
 /* ---- loading ---- */
 
 /* The format of neurons for weights of fmt: the same where neurons have it, else 8 bit. */
@@ -123,7 +118,7 @@ static ek_status sparse_work_bytes(const struct block *b, const struct session *
     ek_status                      err = block_gated.work_bytes(b, s, m, &dense);
     if (!err) err = ek_sparse_work_bytes(&b->gated.neurons, c->ffn, few, &o, &own);
     const size_t sparse =
-        2 * lines(few * c->ffn * sizeof(float)) + lines(c->ffn * sizeof(uint32_t));
+        2 * whole_lines(few * c->ffn * sizeof(float)) + whole_lines(c->ffn * sizeof(uint32_t));
     if (!err) *bytes = sparse + own > dense ? sparse + own : dense;
     return err;
 }
@@ -146,11 +141,11 @@ static ek_status sparse_run(const struct block *b, struct pass *p, const float *
     struct session           *s = p->s;
     const struct config      *c = &s->model->config;
     const struct gated_block *g = &b->gated;
-    const size_t              m = p->m, n = c->ffn, row = lines(m * n * sizeof(float));
+    const size_t              m = p->m, n = c->ffn, row = whole_lines(m * n * sizeof(float));
     if (m > EK_GEMV_MAX_M) return block_gated.run(b, p, x, y);
     float            *gate = p->work, *taken = (float *)(void *)((char *)p->work + row);
     uint32_t         *list   = (uint32_t *)(void *)((char *)p->work + 2 * row);
-    const size_t      before = 2 * row + lines(n * sizeof *list);
+    const size_t      before = 2 * row + whole_lines(n * sizeof *list);
     struct projection only   = {.part = {g->gate_up.part[0]}, .parts = 1, .n = n, .k = c->hidden};
     only.part[0].n           = n; /* the first rows where gate and up are one tensor */
     ek_status err            = projection_run(p, &only, x, c->hidden, gate, n);

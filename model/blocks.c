@@ -14,12 +14,6 @@ static ek_status product(size_t a, size_t b, size_t size, size_t *bytes)
                : EK_OK;
 }
 
-/* Working memory is cut into pieces of whole cache lines. */
-static size_t lines(size_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
-
 /* ---- attention ---- */
 
 static ek_status attention_load(struct loader *l, struct block *b, struct error *e)
@@ -97,7 +91,7 @@ static ek_status attention_work_bytes(const struct block *b, const struct sessio
     ek_status err = product(m, b->attention.qkv.n, sizeof(float), &qkv);
     if (!err) err = product(m, c->heads * c->head_dim, sizeof(float), &out);
     if (!err) err = ek_attention_work_bytes(&s->model->kernels, &a, s->o.pool, &own);
-    if (!err) *bytes = lines(qkv) + lines(out) + own;
+    if (!err) *bytes = whole_lines(qkv) + whole_lines(out) + own;
     return err;
 }
 
@@ -147,8 +141,9 @@ static ek_status attention_run(const struct block *b, struct pass *p, const floa
     const struct ring            *r  = session_ring(s, w->window);
     const struct ek_kv            kv = cache_of(b, s);
     const size_t                  ld = w->qkv.n, q = c->heads * c->head_dim;
-    const size_t qkv_bytes = lines(p->m * ld * sizeof(float)), out_bytes = lines(p->m * q * 4);
-    float       *qkv = p->work, *out = (float *)(void *)((char *)p->work + qkv_bytes);
+    const size_t                  qkv_bytes = whole_lines(p->m * ld * sizeof(float)),
+                 out_bytes                  = whole_lines(p->m * q * 4);
+    float *qkv = p->work, *out = (float *)(void *)((char *)p->work + qkv_bytes);
 
     ek_status err = projection_run(p, &w->qkv, x, c->hidden, qkv, ld);
     if (err) return err;

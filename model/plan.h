@@ -104,6 +104,11 @@ ek_status load_vector(struct loader *l, size_t layer, const char *name, size_t n
                       struct error *e);
 const struct config *loader_config(const struct loader *l);
 
+/** Identifies the model: names, shapes, formats and contents of its tensors. */
+uint64_t model_checksum(const struct model *m);
+/** Sets m->type, "llama 1.24B q4g32". */
+void model_name_type(struct model *m);
+
 /* ---- a session and one step of it ---- */
 
 /** Which slot holds which position: shared by all layers with the same window. */
@@ -145,6 +150,20 @@ const struct ring *session_ring(const struct session *s, size_t window);
 
 /** Where a position is kept: sinks stay, the others go round. */
 int32_t ring_slot(const struct ring *r, size_t pos);
+
+/** Working memory is cut into pieces of whole cache lines. */
+static inline size_t whole_lines(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+struct ek_linear_options session_linear_options(const struct session *s);
+
+/** What a certified head wants of a session's working memory. */
+ek_status head_work_bytes(const struct session *s, size_t *bytes);
+
+/** One step (forward.c): p->m tokens, logits of the last rows of them. */
+ek_status forward(struct pass *p, const int32_t *ids, size_t rows, float *logits);
 
 /** y [m][ldy] = x [m][ldx] through every part, plus bias. */
 ek_status projection_run(const struct pass *p, const struct projection *w, const float *x,

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* model/session.c - caches and buffers of one text, and the forward pass over the plan. */
+/* model/session.c - caches and buffers of one text. */
 #include "model/file.h"
 #include "model/plan.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 enum {
-    LINE          = 64,
-    PANEL         = 16,    /* slots that a cache lays out together                     */
-    POOL_ELEMENTS = 16384, /* below, one thread is faster than waking others: 4 us   */
+    LINE  = 64,
+    PANEL = 16, /* slots that a cache lays out together                     */
 };
 
 /* ---- rings ---- */
@@ -98,16 +96,10 @@ static ek_status plan_options(struct session *s, const struct model *m,
     return EK_OK;
 }
 
-static struct ek_linear_options linear_options(const struct session *s)
-{
-    return (struct ek_linear_options){.struct_size = sizeof(struct ek_linear_options),
-                                      .activation  = s->o.activation};
-}
-
 static ek_status grow_linear(const struct session *s, const struct projection *p, size_t m,
                              size_t *most)
 {
-    const struct ek_linear_options o = linear_options(s);
+    const struct ek_linear_options o = session_linear_options(s);
     for (size_t i = 0; i < p->parts; i++) {
         size_t          bytes;
         const ek_status err = ek_linear_work_bytes(&p->part[i], m, s->o.pool, &o, &bytes);
@@ -135,53 +127,6 @@ static ek_status grow_work(struct session *s, size_t m)
     return err;
 }
 
-/* ---- the head ---- */
-
-/* Logits of one state, all but the largest -infinity. Working memory holds them, then ek_head's. */
-struct certified {
-    uint32_t id[EK_HEAD_TOP_MAX];
-    float    value[EK_HEAD_TOP_MAX];
-};
-
-static ek_status certified_bytes(const struct session *s, size_t *bytes)
-{
-    const struct ek_linear_options o    = linear_options(s);
-    const struct ek_head           head = {.struct_size = sizeof head,
-                                           .w           = s->model->head.part[0],
-                                           .opt         = &o,
-                                           .screen      = &s->model->screen};
-    const size_t                   most = min(EK_HEAD_TOP_MAX, s->model->config.vocab);
-    const struct ek_head_call      c    = {
-                .struct_size = sizeof c, .head = &head, .mode = EK_HEAD_CERTIFIED, .top = most};
-    const ek_status err = ek_head_work_bytes(&c, s->o.pool, bytes);
-    *bytes += round_up(sizeof(struct certified), LINE);
-    return err;
-}
-
-static ek_status run_certified(struct session *s, const struct pass *p, const float *x,
-                               float *logits)
-{
-    const struct model            *m     = s->model;
-    const size_t                   own   = round_up(sizeof(struct certified), LINE);
-    struct certified              *found = p->work;
-    const struct ek_linear_options o     = linear_options(s);
-    const struct ek_head           head  = {
-                   .struct_size = sizeof head, .w = m->head.part[0], .opt = &o, .screen = &m->screen};
-    const struct ek_head_call c   = {.struct_size = sizeof c,
-                                     .head        = &head,
-                                     .mode        = EK_HEAD_CERTIFIED,
-                                     .x           = x,
-                                     .top         = min(s->head_top, m->config.vocab),
-                                     .id          = found->id,
-                                     .value       = found->value};
-    const ek_status           err = ek_head(&m->kernels, s->o.pool, &c, &s->head_counts,
-                                            (char *)p->work + own, p->work_bytes - own);
-    for (size_t i = 0; i < m->config.vocab && !err; i++) logits[i] = -INFINITY;
-    for (size_t i = 0; i < c.top && !err; i++) logits[found->id[i]] = found->value[i];
-    s->head_calls += !err;
-    return err;
-}
-
 /* Takes bytes from the arena; adds up only while there is none. */
 static void *take(struct session *s, size_t *at, size_t bytes)
 {
@@ -196,7 +141,7 @@ static ek_status plan_work(struct session *s)
     for (size_t m = 1; !err && m <= min(s->o.batch, EK_GEMV_MAX_M); m++) err = grow_work(s, m);
     if (!err) err = grow_work(s, s->o.batch);
     size_t head = 0;
-    if (!err && s->model->certified) err = certified_bytes(s, &head);
+    if (!err && s->model->certified) err = head_work_bytes(s, &head);
     s->work_bytes   = max(s->work_bytes, round_up(head, LINE));
     s->linear_bytes = round_up(s->linear_bytes, LINE);
     return err;
@@ -325,110 +270,6 @@ void session_close(struct session *s)
     free(s);
 }
 
-/* ---- the forward pass ---- */
-
-const ek_pool *pass_pool(const struct pass *p, size_t elements)
-{
-    return elements >= POOL_ELEMENTS ? p->s->o.pool : NULL;
-}
-
-void pass_tap(const struct pass *p, enum tap tap, size_t layer, const float *x, size_t m, size_t n,
-              size_t ld)
-{
-    if (p->s->o.tap) p->s->o.tap(p->s->o.tap_self, tap, layer, x, m, n, ld);
-}
-
-const char *tap_name(enum tap tap)
-{
-    static const char *const names[] = {"mlp.in", "mlp.gate", "mlp.hidden", "head.in"};
-    return tap < TAP_COUNT ? names[tap] : NULL;
-}
-
-struct bias_task {
-    const struct ek_kernels *t;
-    const float             *bias;
-    float                   *y;
-    size_t                   n, ld;
-};
-
-static void add_bias(void *task, size_t begin, size_t end)
-{
-    const struct bias_task *b = task;
-    for (size_t i = begin; i < end; i++)
-        b->t->add[EK_FMT_f32]->fn.add(
-            &(struct ek_add_args){b->y + i * b->ld, b->bias, b->y + i * b->ld}, 0, b->n);
-}
-
-ek_status projection_run(const struct pass *p, const struct projection *w, const float *x,
-                         size_t ldx, float *y, size_t ldy)
-{
-    const struct session          *s  = p->s;
-    const struct ek_linear_options o  = linear_options(s);
-    size_t                         at = 0;
-    for (size_t i = 0; i < w->parts; i++) {
-        const ek_status err = ek_linear(&s->model->kernels, s->o.pool, &w->part[i], x, ldx, p->m,
-                                        y + at, ldy, &o, s->work, s->linear_bytes);
-        if (err) return err;
-        at += w->part[i].n;
-    }
-    if (!w->bias) return EK_OK;
-    struct bias_task b    = {&s->model->kernels, w->bias, y, w->n, ldy};
-    const ek_pool   *pool = pass_pool(p, p->m * w->n);
-    if (pool)
-        pool->run(pool->self, p->m, 1, add_bias, &b);
-    else
-        add_bias(&b, 0, p->m);
-    return EK_OK;
-}
-
-static ek_status embed(const struct session *s, const int32_t *ids, size_t m)
-{
-    const struct model *model = s->model;
-    for (size_t i = 0; i < m; i++) {
-        const size_t    id = (size_t)ids[i];
-        const ek_status err =
-            ek_weights_dequantize(&model->embedding, id, id + 1, s->x + i * model->config.hidden);
-        if (err) return err;
-    }
-    return EK_OK;
-}
-
-static ek_status run_blocks(struct pass *p)
-{
-    const struct session *s = p->s;
-    const struct model   *m = s->model;
-    const struct config  *c = &m->config;
-    const size_t          n = p->m * c->hidden;
-    for (size_t i = 0; i < m->block_count; i++) {
-        const struct block *b    = &m->blocks[i];
-        const ek_pool      *pool = pass_pool(p, n);
-        if (s->o.skip && s->o.skip[b->layer] & b->kind->cut) continue;
-        ek_status err =
-            ek_rmsnorm(&m->kernels, pool, s->x, b->norm, s->h, p->m, c->hidden, c->rms_eps);
-        if (!err) err = b->kind->run(b, p, s->h, s->y);
-        if (!err) err = ek_add(&m->kernels, pool, s->x, s->y, s->x, n);
-        if (err) return err;
-    }
-    return EK_OK;
-}
-
-/* Logits of the last rows of a step. */
-static ek_status run_head(struct pass *p, size_t rows, float *logits)
-{
-    const struct session *s = p->s;
-    const struct config  *c = &s->model->config;
-    struct pass           q = *p;
-    q.m                     = rows;
-    const ek_status err     = ek_rmsnorm(&s->model->kernels, pass_pool(&q, rows * c->hidden),
-                                         s->x + (p->m - rows) * c->hidden, s->model->norm, s->h, rows,
-                                         c->hidden, c->rms_eps);
-    if (err) return err;
-    pass_tap(p, TAP_HEAD_IN, 0, s->h, rows, c->hidden, c->hidden);
-    if (s->model->certified && s->head_top && rows == 1)
-        return run_certified(p->s, p, s->h, logits);
-    return projection_run(&q, &s->model->head, s->h, c->hidden, logits, c->vocab);
-}
-
 static ek_status run_step(struct session *s, const int32_t *ids, size_t m, size_t rows,
                           float *logits)
 {
@@ -440,9 +281,7 @@ static ek_status run_step(struct session *s, const int32_t *ids, size_t m, size_
     for (size_t i = 0; i < m; i++) s->pos[i] = (int32_t)(s->length + i);
     ring_put(&s->rings[0], s->length, m);
     ring_put(&s->rings[1], s->length, m);
-    ek_status err = embed(s, ids, m);
-    if (!err) err = run_blocks(&p);
-    if (!err && rows) err = run_head(&p, rows, logits);
+    const ek_status err = forward(&p, ids, rows, logits);
     if (!err) s->length += m;
     return err;
 }
