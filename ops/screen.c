@@ -184,9 +184,10 @@ ek_status ek_head_screen_build(const ek_pool *pool, const struct ek_weights *w, 
     ek_parallel(pool, b.slots, 1, build_slots, &b);
     if (b.status) return b.status;
     double largest = 0;
-    for (size_t r = 0; r < w->n; r++)
-        largest =
-            fmax(largest, (double)ek_screen_load(b.error[r]) + (double)ek_screen_load(b.norm[r]));
+    for (size_t r = 0; r < w->n; r++) { /* no fmax: gcc 12 for aarch64 trips over it here */
+        const double both = (double)ek_screen_load(b.error[r]) + (double)ek_screen_load(b.norm[r]);
+        if (both > largest) largest = both;
+    }
     *out = (struct ek_head_screen){sizeof *out, q, b.error, b.norm, round_up(largest)};
     return EK_OK;
 }
