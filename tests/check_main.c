@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/check_main.c - walks the registry: check [TEXT] runs the kernels whose name holds TEXT.
- * EK_ISA restricts; EK_MAX_SKIP makes more skipped rows than that a failure. */
+ * EK_ISA restricts; EK_MAX_SKIP makes more skipped rows than that a failure; EK_CHECK_KINDS: the
+ * first so many kinds of data only. */
 #include "tests/check.h"
 
 #include <stdlib.h>
