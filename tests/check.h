@@ -9,6 +9,7 @@
 /* Recovers from faults inside kernels from now on. */
 void check_init(void);
 
-/* Runs every shape and data kind; 0 when all agree, else 1 with one line on log that says where. */
-int check_kernel(const struct ek_kernel *ref, const struct ek_kernel *k, FILE *log);
+/* Runs every shape with the first `kinds` kinds of data, 0: all; 0 when all agree, else 1 with one
+ * line on log that says where. */
+int check_kernel(const struct ek_kernel *ref, const struct ek_kernel *k, long kinds, FILE *log);
 #endif

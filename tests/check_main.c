@@ -10,7 +10,7 @@
 int main(int argc, char **argv)
 {
     const char       *only = argc > 1 ? argv[1] : "";
-    const char       *cap  = getenv("EK_MAX_SKIP");
+    const char       *cap = getenv("EK_MAX_SKIP"), *kinds = getenv("EK_CHECK_KINDS");
     struct ek_kernels here, scalar;
     if (ek_kernels_default(&here) || ek_kernels_select(0, &scalar)) {
         fprintf(stderr, "check: EK_ISA=%s is not understood\n", getenv("EK_ISA"));
@@ -31,7 +31,7 @@ int main(int argc, char **argv)
             skipped++;
             continue;
         }
-        const int bad = !ref || check_kernel(ref, k, stderr);
+        const int bad = !ref || check_kernel(ref, k, kinds ? strtol(kinds, NULL, 10) : 0, stderr);
         if (!ref) fprintf(stderr, "  %s has no scalar row\n", k->name);
         printf("%s %s\n", bad ? "FAIL" : "ok  ", k->name);
         run++, failed += bad;

@@ -577,12 +577,12 @@ int main(void)
     check_init();
     for (size_t i = 0; i < BROKEN_KERNELS; i++) {
         const struct ek_kernel *k        = &broken[i];
-        const int               rejected = check_kernel(reference_of(k->op, k->fmt), k, stdout);
+        const int               rejected = check_kernel(reference_of(k->op, k->fmt), k, 0, stdout);
         printf("%s %s\n", rejected ? "rejected" : "ACCEPTED", k->name);
         accepted += !rejected;
     }
     const struct ek_kernel *best = sound.gemv_i8[EK_FMT_q4g32];
-    const int               sane = !check_kernel(reference_of(best->op, best->fmt), best, stdout);
+    const int sane = !check_kernel(reference_of(best->op, best->fmt), best, 0, stdout);
     printf("%d broken kernels rejected, %d accepted; the sound one is %s\n",
            BROKEN_KERNELS - accepted, accepted, sane ? "accepted" : "REJECTED");
     return accepted || !sane;
