@@ -96,15 +96,6 @@ static ek_status sparse_load(struct loader *l, struct block *b, struct error *e)
     return s ? fail(e, s, "layer %zu: neurons: %s", b->layer, ek_status_text(s)) : EK_OK;
 }
 
-static const struct projection *sparse_projection(const struct block *b, size_t i)
-{
-    return block_gated.projection(b, i);
-}
-static ek_status sparse_state_bytes(const struct block *b, const struct session *s, size_t *bytes)
-{
-    return block_gated.state_bytes(b, s, bytes);
-}
-
 /* ---- running ---- */
 
 /* gates [m][ffn], those of the list [m][count], the list, then what ek_sparse_mlp asks for. */
@@ -169,8 +160,8 @@ const struct block_kind block_sparse = {
     .name        = "sparse gated MLP",
     .cut         = CUT_MLP,
     .load        = sparse_load,
-    .projection  = sparse_projection,
-    .state_bytes = sparse_state_bytes,
+    .projection  = gated_projection,
+    .state_bytes = gated_state_bytes,
     .work_bytes  = sparse_work_bytes,
     .run         = sparse_run,
 };

@@ -196,12 +196,12 @@ static ek_status gated_load(struct loader *l, struct block *b, struct error *e)
     return s;
 }
 
-static const struct projection *gated_projection(const struct block *b, size_t i)
+const struct projection *gated_projection(const struct block *b, size_t i)
 {
     return i == 0 ? &b->gated.gate_up : i == 1 ? &b->gated.down : NULL;
 }
 
-static ek_status gated_state_bytes(const struct block *b, const struct session *s, size_t *bytes)
+ek_status gated_state_bytes(const struct block *b, const struct session *s, size_t *bytes)
 {
     (void)b, (void)s;
     *bytes = 0;

@@ -23,31 +23,27 @@ const char *cut_name(enum cut_kind kind)
     return "nothing";
 }
 
-static enum cut_kind kind_of(struct json_in *in, const json_t *object, const char *otherwise)
+static enum cut_kind kind_of(struct json_in *in, const json_t *object, enum cut_kind otherwise)
 {
-    const char *name = json_in_text(in, object, "what", otherwise);
+    const char *name = json_in_text(in, object, "what", cut_name(otherwise));
     for (size_t i = 0; name && i < KINDS; i++)
         if (!strcmp(name, kinds[i].name)) return kinds[i].kind;
     json_in_fail(in, EK_E_FORMAT, "what", "not attention, mlp or layer");
-    return CUT_MLP;
+    return otherwise;
 }
 
 /* An entry is a layer, cut as the file says, or {"layer": n, "what": kind}. */
-static void read_entry(struct json_in *in, const json_t *entry, const char *what, struct cuts *c)
+static void read_entry(struct json_in *in, const json_t *entry, enum cut_kind what, struct cuts *c)
 {
-    enum cut_kind kind  = CUT_MLP;
-    long long     layer = -1;
-    if (json_is_integer(entry)) {
+    const char *key   = json_in_get(entry, "layer") ? "layer" : "idx";
+    long long   layer = -1;
+    if (json_is_integer(entry))
         layer = json_integer_value(entry);
-        for (size_t i = 0; i < KINDS; i++)
-            if (!strcmp(what, kinds[i].name)) kind = kinds[i].kind;
-    } else if (json_is_object(entry)) {
-        layer = json_in_int(in, entry, json_in_get(entry, "layer") ? "layer" : "idx", 0, INT32_MAX,
-                            JSON_REQUIRED);
-        kind  = kind_of(in, entry, what);
-    } else {
+    else if (json_is_object(entry))
+        layer = json_in_int(in, entry, key, 0, INT32_MAX, JSON_REQUIRED);
+    else
         json_in_fail(in, EK_E_FORMAT, "cut", "an entry is neither a layer nor an object");
-    }
+    const enum cut_kind kind = json_is_object(entry) ? kind_of(in, entry, what) : what;
     if (in->bad) return;
     if (layer < 0 || (size_t)layer >= c->layers) {
         in->bad = fail(in->e, EK_E_FORMAT, "%s: cut: layer %lld of a model with %zu", in->path,
@@ -59,26 +55,23 @@ static void read_entry(struct json_in *in, const json_t *entry, const char *what
                        cut_name(kind), layer);
         return;
     }
-    c->left_out[layer] |= (unsigned char)kind, c->count++;
+    c->left_out[layer] |= (unsigned char)kind;
 }
 
 static void read_cuts(struct json_in *in, const json_t *root, struct cuts *c)
 {
-    const json_t *cut   = json_in_get(root, "cut");
-    const json_t *model = json_in_get(root, "model");
-    const char   *what  = json_in_text(in, root, "what", "mlp");
-    size_t        i;
-    json_t       *entry;
+    const json_t       *cut = json_in_get(root, "cut"), *model = json_in_get(root, "model");
+    const enum cut_kind what = kind_of(in, root, CUT_MLP);
+    size_t              i;
+    json_t             *entry;
     if (!json_is_array(cut)) json_in_fail(in, EK_E_FORMAT, "cut", "not a list");
-    if (json_is_object(model)) {
+    if (json_is_object(model)) { /* forge-edge has a name there */
         const long long layers = json_in_int(in, model, "layers", 0, INT32_MAX, 0);
         if (!in->bad && layers && (size_t)layers != c->layers)
             in->bad =
                 fail(in->e, EK_E_ARG, "%s: made for a model with %lld layers, this one has %zu",
                      in->path, layers, c->layers);
     }
-    if (in->bad) return;
-    (void)kind_of(in, root, "mlp");
     json_array_foreach(cut, i, entry)
     {
         if (!in->bad) read_entry(in, entry, what, c);

@@ -17,7 +17,7 @@ const char *cut_name(enum cut_kind kind);
 /** left_out[layer]: an or of cut_kind. Zero-initialised: nothing is left out. */
 struct cuts {
     unsigned char *left_out; /* [layers] */
-    size_t         layers, count;
+    size_t         layers;
 };
 
 /** Reads the cut list of a file of `ek ablate`, or forge-edge's: of a model with `layers` layers. */

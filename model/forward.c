@@ -166,7 +166,7 @@ static ek_status run_head(struct pass *p, size_t rows, float *logits)
                                          c->hidden, c->rms_eps);
     if (err) return err;
     pass_tap(p, TAP_HEAD_IN, 0, s->h, rows, c->hidden, c->hidden);
-    if (s->model->certified && s->head_top && rows == 1)
+    if (s->model->screen.error && s->head_top && rows == 1)
         return run_certified(p->s, p, s->h, logits);
     return projection_run(&q, &s->model->head, s->h, c->hidden, logits, c->vocab);
 }

@@ -237,7 +237,6 @@ static ek_status screen_head(struct loader *l, struct error *e)
         s = ek_head_screen_build(loader_pool(l), w, EK_FMT_q4g32, mem, bytes, work, work_bytes,
                                  &m->screen);
     free(work);
-    m->certified = !s;
     return s ? fail(e, s, "%s: head: %s", m->source->path, ek_status_text(s)) : EK_OK;
 }
 
@@ -256,7 +255,7 @@ static ek_status read_thresholds(struct loader *l, struct error *e)
     struct model *m = l->m;
     if (!l->o || !l->o->sparse) return EK_OK;
     return thresholds_read(&m->thresholds, l->o->sparse, tap_name(TAP_MLP_GATE), m->config.layers,
-                           m->config.ffn, model_checksum(m), e);
+                           model_checksum(m), e);
 }
 
 static ek_status load_plan(struct loader *l, struct error *e)

@@ -63,6 +63,10 @@ struct block_kind {
 };
 extern const struct block_kind block_attention, block_gated, block_sparse;
 
+/* Shared by all gated MLPs. */
+const struct projection *gated_projection(const struct block *b, size_t i);
+ek_status gated_state_bytes(const struct block *b, const struct session *s, size_t *bytes);
+
 struct model {
     struct source        *source;
     struct tokenizer     *tokenizer;
@@ -71,8 +75,7 @@ struct model {
     struct block         *blocks;
     size_t                block_count, blocks_cut;
     struct projection     head;
-    int                   certified; /* screen is there */
-    struct ek_head_screen screen;
+    struct ek_head_screen screen; /* error NULL: the head is not certified */
     struct ek_weights     embedding;
     const float          *norm;       /* [hidden] final */
     struct thresholds     thresholds; /* layers 0: no MLP is sparse */

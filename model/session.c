@@ -141,7 +141,7 @@ static ek_status plan_work(struct session *s)
     for (size_t m = 1; !err && m <= min(s->o.batch, EK_GEMV_MAX_M); m++) err = grow_work(s, m);
     if (!err) err = grow_work(s, s->o.batch);
     size_t head = 0;
-    if (!err && s->model->certified) err = head_work_bytes(s, &head);
+    if (!err && s->model->screen.error) err = head_work_bytes(s, &head);
     s->work_bytes   = max(s->work_bytes, round_up(head, LINE));
     s->linear_bytes = round_up(s->linear_bytes, LINE);
     return err;
@@ -206,7 +206,7 @@ static void *map_bytes(size_t bytes)
 static ek_status open_caches(struct session *s)
 {
     const size_t n        = s->model->block_count;
-    size_t      *bytes_of = calloc(n, sizeof *bytes_of);
+    size_t      *bytes_of = calloc(n + 1, sizeof *bytes_of);
     s->state              = calloc(n + 1, sizeof *s->state); /* the last: the whole mapping */
     if (!bytes_of || !s->state) {
         free(bytes_of);

@@ -36,7 +36,7 @@ static void read_values(struct json_in *in, const json_t *list, struct threshold
 }
 
 ek_status thresholds_read(struct thresholds *t, const char *path, const char *tap, size_t layers,
-                          size_t ffn, uint64_t checksum, struct error *e)
+                          uint64_t checksum, struct error *e)
 {
     struct json_in in = {.path = path, .e = e};
     char          *text, hash[32];
@@ -53,12 +53,7 @@ ek_status thresholds_read(struct thresholds *t, const char *path, const char *ta
     (void)json_in_int(&in, root, "version", THRESHOLDS_VERSION, THRESHOLDS_VERSION, JSON_REQUIRED);
     expect_text(&in, root, "tap", tap, "made for");
     if (!json_is_object(model)) json_in_fail(&in, EK_E_FORMAT, "model", "not an object");
-    if (!in.bad) {
-        (void)json_in_int(&in, model, "layers", (long long)layers, (long long)layers,
-                          JSON_REQUIRED);
-        (void)json_in_int(&in, model, "ffn", (long long)ffn, (long long)ffn, JSON_REQUIRED);
-        expect_text(&in, model, "checksum", hash, "made for the model");
-    }
+    if (!in.bad) expect_text(&in, model, "checksum", hash, "made for the model");
     t->value = calloc(layers ? layers : 1, sizeof *t->value);
     if (!t->value && !in.bad) in.bad = fail(e, EK_E_NOMEM, "%s: out of memory", path);
     if (!in.bad) read_values(&in, json_in_get(root, "thresholds"), t);

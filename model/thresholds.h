@@ -17,9 +17,8 @@ struct thresholds {
     size_t layers;
 };
 
-/** Reads a file for this model: layers, neurons of an MLP, and the checksum of the model that it was
- * made from must agree, and its tap must be `tap`. */
+/** Reads a file for the model of this checksum, made of what `tap` shows. */
 ek_status thresholds_read(struct thresholds *t, const char *path, const char *tap, size_t layers,
-                          size_t ffn, uint64_t checksum, struct error *e);
+                          uint64_t checksum, struct error *e);
 void      thresholds_drop(struct thresholds *t);
 #endif

@@ -2,8 +2,8 @@
 /* ops/head.c - the largest logits without the logits: blocks of rows, each one's best, merged. */
 #include "ek/head.h"
 
-#include "ops/parallel.h"
 #include "ops/product.h"
+#include "ops/run.h"
 #include "ops/screen.h"
 #include "ops/work.h"
 
@@ -309,8 +309,7 @@ ek_status ek_head(const struct ek_kernels *t, const ek_pool *pool, const struct 
     struct plan p;
     ek_status   s = make_plan(c, pool, &p);
     if (s) return s;
-    if (!t || t->struct_size != sizeof *t || !c->x || !c->id || !c->value || !work ||
-        (uintptr_t)work % 64)
+    if (!ek_table_sound(t, pool) || !c->x || !c->id || !c->value || !work || (uintptr_t)work % 64)
         return EK_E_ARG;
     if (work_bytes < p.total) return EK_E_NOMEM;
     if (!t->argmax[EK_FMT_f32] || !t->topk[EK_FMT_f32]) return EK_E_UNSUPPORTED;

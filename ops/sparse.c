@@ -4,7 +4,7 @@
 #include "ek/sparse.h"
 
 #include "kernels/neuron.h"
-#include "ops/parallel.h"
+#include "ops/run.h"
 #include "ops/work.h"
 
 #include <stdint.h>
@@ -111,9 +111,10 @@ static void prepare_floats(const struct plan *p, const float *x, size_t ldx, siz
 {
     float *to = at(work, p->xl);
     memset(to, 0, p->m * p->width * sizeof *to);
-    for (size_t i = 0; i < p->m; i++)
-        for (size_t c = 0; c < d; c++)
-            to[i * p->width + (p->packed ? ek_lane_place(c) : c)] = x[i * ldx + c];
+    for (size_t i = 0; i < p->m; i++, to += p->width) {
+        if (!p->packed) memcpy(to, x + i * ldx, d * sizeof *to);
+        for (size_t c = 0; p->packed && c < d; c++) to[ek_lane_place(c)] = x[i * ldx + c];
+    }
 }
 
 /* ---- stretches ---- */
@@ -187,8 +188,7 @@ ek_status ek_sparse_mlp(const struct ek_kernels *t, const ek_pool *pool, const s
     struct plan p;
     ek_status   s = make_plan(&p, w, count, m, opt);
     if (!s)
-        s = w->rows > 1 && ldx >= w->d && ldy >= w->d && ek_pool_sound(pool) && t &&
-                    t->struct_size == sizeof *t
+        s = w->rows > 1 && ldx >= w->d && ldy >= w->d && ek_table_sound(t, pool)
                 ? check(&p, w, list, x, y, work, work_bytes)
                 : EK_E_ARG;
     if (s) return s;
@@ -202,37 +202,19 @@ ek_status ek_sparse_mlp(const struct ek_kernels *t, const ek_pool *pool, const s
     }
     const enum ek_act_kind act  = opt ? opt->act : EK_ACT_RELU;
     const float           *gate = opt ? opt->gate : NULL;
+#define SHARED                                                                                     \
+    .w = w->data, .list = list, .gate = gate, .part = at(work, p.part), .count = count,            \
+    .chunk = p.chunk, .rows = w->rows, .width = p.width, .m = m, .part_stride = p.part_stride,     \
+    .act = act
     if (p.round) {
         prepare_rounded(&p, t, x, ldx, w->d, work);
-        task.i8 = (struct ek_sparse_mlp_i8_args){.w           = w->data,
-                                                 .list        = list,
-                                                 .xq          = at(work, p.xl),
-                                                 .xd          = at(work, p.xd),
-                                                 .xs          = at(work, p.xs),
-                                                 .gate        = gate,
-                                                 .part        = at(work, p.part),
-                                                 .count       = count,
-                                                 .chunk       = p.chunk,
-                                                 .rows        = w->rows,
-                                                 .width       = p.width,
-                                                 .m           = m,
-                                                 .part_stride = p.part_stride,
-                                                 .act         = act};
+        task.i8 = (struct ek_sparse_mlp_i8_args){
+            .xq = at(work, p.xl), .xd = at(work, p.xd), .xs = at(work, p.xs), SHARED};
     } else {
         prepare_floats(&p, x, ldx, w->d, work);
-        task.mlp = (struct ek_sparse_mlp_args){.w           = w->data,
-                                               .list        = list,
-                                               .x           = at(work, p.xl),
-                                               .gate        = gate,
-                                               .part        = at(work, p.part),
-                                               .count       = count,
-                                               .chunk       = p.chunk,
-                                               .rows        = w->rows,
-                                               .width       = p.width,
-                                               .m           = m,
-                                               .part_stride = p.part_stride,
-                                               .act         = act};
+        task.mlp = (struct ek_sparse_mlp_args){.x = at(work, p.xl), SHARED};
     }
+#undef SHARED
     run_all(&p, pool, &task);
     return EK_OK;
 }
@@ -246,8 +228,7 @@ ek_status ek_sparse_gemv(const struct ek_kernels *t, const ek_pool *pool,
     struct plan p;
     ek_status   s = make_plan(&p, w, count, m, NULL);
     if (!s)
-        s = w->rows == 1 && ldx >= count && ldy >= w->d && ek_pool_sound(pool) && t &&
-                    t->struct_size == sizeof *t
+        s = w->rows == 1 && ldx >= count && ldy >= w->d && ek_table_sound(t, pool)
                 ? check(&p, w, list, x, y, work, work_bytes)
                 : EK_E_ARG;
     if (s) return s;

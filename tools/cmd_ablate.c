@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define WHAT_NAMES "mlp|attention|layer"
 
@@ -36,7 +35,6 @@ struct ablation {
     size_t              layers, greedy_count, cut_count; /* cut: of greedy, from the first on */
     unsigned char      *skip;                            /* [layers] */
     struct effect       base, *alone, *greedy;
-    char                kept[4096]; /* the base's predictions */
 };
 
 static int parse(struct ablate_args *a, int argc, char **argv)
@@ -109,18 +107,6 @@ static void print_effect(const struct ablation *b, const char *name, const struc
     printf("%-28s %10.4f %9.4f %8.2f%% %9.5f %8.2f%%\n", name, f->ppl, f->ppl_e,
            100 * (f->ppl / b->base.ppl - 1), f->kld, 100 * f->same);
     fflush(stdout);
-}
-
-/* The base's predictions go through a file, as those of ek ppl do. */
-static ek_status measure_base(struct ablation *b, struct error *e)
-{
-    const int n = snprintf(b->kept, sizeof b->kept, "%s.base", b->a->text.out);
-    if (n < 0 || (size_t)n >= sizeof b->kept)
-        return fail(e, EK_E_ARG, "%s: name too long", b->a->text.out);
-    ek_status s = kl_create(&b->v.writer, b->kept, &b->v.header, e);
-    if (!s) s = measure(b, 0, &b->base, e);
-    if (!s) s = kl_open(&b->v.base, b->kept, e);
-    return s;
 }
 
 /* Each layer alone. */
@@ -232,8 +218,9 @@ static ek_status write_list(const struct ablation *b, struct error *e)
 
 static ek_status run(struct ablation *b, struct error *e)
 {
-    ek_status s = measure_base(b, e);
+    ek_status s = evaluation_run_base(&b->v, b->a->text.out, e);
     if (s) return s;
+    b->base = effect_of(&b->v, 0);
     printf("ek ablate: %zu layers, %llu tokens scored of %zu chunks of %zu; base PPL = %.4f +/- "
            "%.4f\n",
            b->layers, (unsigned long long)b->v.header.positions, b->v.windows,
@@ -277,7 +264,6 @@ int cmd_ablate(int argc, char **argv)
     if (!status) status = open_all(&b);
     if (!status && run(&b, &e)) status = runner_fail(&b.r, &e);
     evaluation_drop(&b.v);
-    if (*b.kept) unlink(b.kept);
     free(b.skip), free(b.alone), free(b.greedy);
     runner_close(&b.r);
     return status;

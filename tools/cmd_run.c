@@ -31,6 +31,7 @@ static int parse(struct run_args *a, int argc, char **argv)
 {
     const struct arg list[] = {
         SESSION_ARGS(a->session),
+        HEAD_ARG(a->session.head),
         {.names = "-p, --prompt",
          .value = "TEXT",
          .kind  = ARG_TEXT,

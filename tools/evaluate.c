@@ -8,9 +8,12 @@
 #include "tools/progress.h"
 #include "tools/text.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 enum { TOP_DEFAULT = 128, SAMPLES = 64, KEEP_ALL_VOCAB = 4096 };
 
@@ -186,5 +189,20 @@ ek_status evaluation_run(struct evaluation *p, evaluated_fn *after, struct error
         s         = kl_finish(p->writer, 1, e);
         p->writer = NULL;
     }
+    return s;
+}
+
+ek_status evaluation_run_base(struct evaluation *p, const char *beside, struct error *e)
+{
+    char      path[4096];
+    const int n = snprintf(path, sizeof path, "%s.base.XXXXXX", beside);
+    if (n < 0 || (size_t)n >= sizeof path) return fail(e, EK_E_ARG, "%s: name too long", beside);
+    const int fd = mkstemp(path);
+    if (fd < 0) return fail(e, EK_E_IO, "%s: %s", path, strerror(errno));
+    close(fd);
+    ek_status s = kl_create(&p->writer, path, &p->header, e);
+    if (!s) s = evaluation_run(p, NULL, e);
+    if (!s) s = kl_open(&p->base, path, e);
+    unlink(path);
     return s;
 }

@@ -68,5 +68,8 @@ typedef void evaluated_fn(const struct evaluation *p, size_t done);
 
 /* The windows through the runner's session; may be run again. A writer is finished with it. */
 ek_status evaluation_run(struct evaluation *p, evaluated_fn *after, struct error *e);
+/* The same, and what was predicted becomes the base that later runs are compared with. It is kept in a
+ * file beside `beside` that is removed before this returns. */
+ek_status evaluation_run_base(struct evaluation *p, const char *beside, struct error *e);
 void      evaluation_drop(struct evaluation *p);
 #endif

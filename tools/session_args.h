@@ -20,6 +20,27 @@ struct session_args {
 #define ACT_NAMES  "auto|i8|f32"
 #define HEAD_NAMES "full|certified"
 
+/* Files that change the plan of a model. */
+#define PLAN_ARGS(cuts_, sparse_)                                                                  \
+    {.names = "--lobotomy",                                                                        \
+     .value = "FILE",                                                                              \
+     .kind  = ARG_TEXT,                                                                            \
+     .to    = &(cuts_),                                                                            \
+     .help  = "leave out the blocks that a file of ek ablate lists"},                               \
+    {                                                                                              \
+        .names = "--sparse", .value = "FILE", .kind = ARG_TEXT, .to = &(sparse_),                  \
+        .help = "leave out MLP neurons below the thresholds of ek calibrate;\n"                    \
+                "steps of more than 8 tokens stay whole"                                           \
+    }
+
+/* For commands that need only the likeliest tokens. */
+#define HEAD_ARG(to_)                                                                              \
+    {                                                                                              \
+        .names = "--head", .value = HEAD_NAMES, .kind = ARG_CHOICE, .to = &(to_),                  \
+        .help = "certified: the largest logits from a 4-bit copy and what it cannot\n"             \
+                "rule out; the same tokens, fewer bytes"                                           \
+    }
+
 /* Entries of the table of options. a: struct session_args. */
 #define SESSION_ARGS(a)                                                                            \
     {.names = "-m, --model",                                                                       \
@@ -65,23 +86,7 @@ struct session_args {
          .to    = &(a).sinks,                                                                      \
          .most  = 1 << 20,                                                                         \
          .help  = "with a sliding window: first tokens that stay visible"},                         \
-        {.names = "--lobotomy",                                                                    \
-         .value = "FILE",                                                                          \
-         .kind  = ARG_TEXT,                                                                        \
-         .to    = &(a).lobotomy,                                                                   \
-         .help  = "leave out the blocks that a file of ek ablate lists"},                           \
-        {.names = "--head",                                                                        \
-         .value = HEAD_NAMES,                                                                      \
-         .kind  = ARG_CHOICE,                                                                      \
-         .to    = &(a).head,                                                                       \
-         .help  = "certified: the largest logits from a 4-bit copy and what it cannot\n"           \
-                  "rule out; the same tokens, fewer bytes"},                                        \
-        {.names = "--sparse",                                                                      \
-         .value = "FILE",                                                                          \
-         .kind  = ARG_TEXT,                                                                        \
-         .to    = &(a).sparse,                                                                     \
-         .help  = "leave out MLP neurons below the thresholds of ek calibrate;\n"                  \
-                  "steps of more than 8 tokens stay whole"},                                        \
+        PLAN_ARGS((a).lobotomy, (a).sparse),                                                       \
     {                                                                                              \
         .names = "-v, --verbose", .kind = ARG_FLAG, .to = &(a).verbose,                            \
         .help = "say more on stderr"                                                               \
