@@ -24,6 +24,7 @@ static const struct {
     {"profile", cmd_profile,
      "which MLP neurons matter on a text, and what reading those would save"},
     {"calibrate", cmd_calibrate, "thresholds below which MLP neurons can be left out"},
+    {"train-router", cmd_train_router, "a network that tells when a head of common tokens will do"},
     {"logits", cmd_logits, "a model's logits at every position, as JSON"},
     {"convert", cmd_convert, "write a model as a directory that is packed once and loads at once"},
     {"synth", cmd_synth, "write a model of random weights at the shapes of a known one"},
@@ -37,7 +38,7 @@ static void usage(FILE *out)
 {
     fputs("usage: ek COMMAND [OPTIONS]\n       ek --version\n\ncommands:\n", out);
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].what);
+        fprintf(out, "  %-15s %s\n", commands[i].name, commands[i].what);
     fputs("\nek COMMAND --help lists the options of a command.\n"
           "EK_ISA=LEVEL[,-FEATURE...] in the environment restricts the kernels used.\n",
           out);
