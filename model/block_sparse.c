@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- loading ---- */
 
@@ -69,6 +70,7 @@ static ek_status sparse_load(struct loader *l, struct block *b, struct error *e)
     size_t               bytes;
     ek_status            s = block_gated.load(l, b, e);
     if (!s) s = load_threshold(l, b->layer, &g->threshold, e);
+    if (!s) s = predict_load(l, b, e);
     if (s) return s;
     if (g->gate_up.bias || g->down.bias)
         return fail(e, EK_E_UNSUPPORTED, "layer %zu: a sparse MLP has no biases", b->layer);
@@ -98,33 +100,58 @@ static ek_status sparse_load(struct loader *l, struct block *b, struct error *e)
 
 /* ---- running ---- */
 
-/* gates [m][ffn], those of the list [m][count], the list, then what ek_sparse_mlp asks for. */
+/* gates [m][ffn], the list, then what ek_sparse_mlp asks for. */
 static ek_status sparse_work_bytes(const struct block *b, const struct session *s, size_t m,
                                    size_t *bytes)
 {
     const struct config           *c = &s->model->config;
     const struct ek_sparse_options o = {.struct_size = sizeof o, .activation = s->o.activation};
-    size_t                         own, dense;
+    size_t                         own, dense, predict;
     const size_t                   few = m < EK_GEMV_MAX_M ? m : EK_GEMV_MAX_M;
     ek_status                      err = block_gated.work_bytes(b, s, m, &dense);
     if (!err) err = ek_sparse_work_bytes(&b->gated.neurons, c->ffn, few, &o, &own);
+    if (!err) err = predict_work_bytes(b, s, few, &predict);
+    if (!err && predict > own) own = predict; /* one after the other */
     const size_t sparse =
-        2 * whole_lines(few * c->ffn * sizeof(float)) + whole_lines(c->ffn * sizeof(uint32_t));
+        whole_lines(few * c->ffn * sizeof(float)) + whole_lines(c->ffn * sizeof(uint32_t));
     if (!err) *bytes = sparse + own > dense ? sparse + own : dense;
     return err;
 }
 
-/* Neurons that are open for one token at least. */
-static size_t open_neurons(const float *gate, size_t m, size_t n, float threshold, uint32_t *list)
+/* Of a list of neurons and their gates [m][count] those that are open for one token at least: they
+ * stay, gates as [m][open]. Returns their number. */
+static size_t open_neurons(float *gate, size_t m, size_t count, float threshold, uint32_t *list)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++) {
-        int open = 0;
-        for (size_t t = 0; t < m; t++) open |= fabsf(gate[t * n + i]) >= threshold;
-        list[count] = (uint32_t)i;
-        count += (size_t)open;
+    size_t open = 0;
+    for (size_t i = 0; i < count; i++) {
+        int any = 0;
+        for (size_t t = 0; t < m; t++) any |= fabsf(gate[t * count + i]) >= threshold;
+        for (size_t t = 0; t < m; t++) gate[t * count + open] = gate[t * count + i];
+        list[open] = list[i];
+        open += (size_t)any;
     }
-    return count;
+    for (size_t t = 1; t < m; t++) memmove(gate + t * open, gate + t * count, open * sizeof *gate);
+    return open;
+}
+
+/* The gates before the activation [m][*count], and the list of their neurons: all, or those that a
+ * predictor expects. */
+static ek_status find_gates(const struct block *b, struct pass *p, const float *x, float *gate,
+                            uint32_t *list, size_t *count, size_t before)
+{
+    const struct config      *c    = &p->s->model->config;
+    const struct gated_block *g    = &b->gated;
+    struct projection         only = {
+                .part = {g->gate_up.part[0]}, .parts = 1, .n = c->ffn, .k = c->hidden};
+    only.part[0].n = c->ffn; /* the first rows where gate and up are one tensor */
+    *count         = c->ffn;
+    if (predicts(g)) {
+        const ek_status err =
+            predict_list(b, p, x, list, count, (char *)p->work + before, p->work_bytes - before);
+        return err ? err : predict_gates(p, &only, x, list, *count, gate);
+    }
+    for (size_t i = 0; i < c->ffn; i++) list[i] = (uint32_t)i;
+    return projection_run(p, &only, x, c->hidden, gate, c->ffn);
 }
 
 static ek_status sparse_run(const struct block *b, struct pass *p, const float *x, float *y)
@@ -134,24 +161,22 @@ static ek_status sparse_run(const struct block *b, struct pass *p, const float *
     const struct gated_block *g = &b->gated;
     const size_t              m = p->m, n = c->ffn, row = whole_lines(m * n * sizeof(float));
     if (m > EK_GEMV_MAX_M) return block_gated.run(b, p, x, y);
-    float            *gate = p->work, *taken = (float *)(void *)((char *)p->work + row);
-    uint32_t         *list   = (uint32_t *)(void *)((char *)p->work + 2 * row);
-    const size_t      before = 2 * row + whole_lines(n * sizeof *list);
-    struct projection only   = {.part = {g->gate_up.part[0]}, .parts = 1, .n = n, .k = c->hidden};
-    only.part[0].n           = n; /* the first rows where gate and up are one tensor */
-    ek_status err            = projection_run(p, &only, x, c->hidden, gate, n);
-    if (!err)
-        err = ek_act(&s->model->kernels, pass_pool(p, m * n * 4), c->act, gate, NULL, gate, m * n);
+    float       *gate   = p->work;
+    uint32_t    *list   = (uint32_t *)(void *)((char *)p->work + row);
+    const size_t before = row + whole_lines(n * sizeof *list);
+    size_t       count;
+    ek_status    err = find_gates(b, p, x, gate, list, &count, before);
+    if (!err && count)
+        err = ek_act(&s->model->kernels, pass_pool(p, m * count * 4), c->act, gate, NULL, gate,
+                     m * count);
     if (err) return err;
-    const size_t count = open_neurons(gate, m, n, g->threshold, list);
-    for (size_t t = 0; t < m; t++)
-        for (size_t i = 0; i < count; i++) taken[t * count + i] = gate[t * n + list[i]];
+    count = open_neurons(gate, m, count, g->threshold, list);
     s->neurons += n, s->neurons_taken += count;
     const struct ek_sparse_options o = {
         .struct_size = sizeof o,
         .activation  = ek_fmt_info(g->neurons.fmt)->kind == EK_FMT_FLOAT ? EK_ACTIVATION_AUTO
                                                                          : s->o.activation,
-        .gate        = taken};
+        .gate        = gate};
     return ek_sparse_mlp(&s->model->kernels, s->o.pool, &g->neurons, list, count, x, c->hidden, m,
                          y, c->hidden, &o, (char *)p->work + before, p->work_bytes - before);
 }

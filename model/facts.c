@@ -32,7 +32,7 @@ static uint64_t weight_bytes(const struct ek_weights *w)
 }
 
 struct tally {
-    uint64_t bytes, mlp, neurons, replaced, params, by_format[EK_FMT_COUNT];
+    uint64_t bytes, mlp, neurons, replaced, predictor, gates, params, by_format[EK_FMT_COUNT];
 };
 
 static void count_projection(struct tally *t, const struct projection *p)
@@ -54,6 +54,10 @@ static void count_neurons(struct tally *t, const struct gated_block *g)
     t->neurons += bytes;
     t->replaced += weight_bytes(&g->down.part[0]);
     t->replaced += up->parts > 1 ? weight_bytes(&up->part[1]) : weight_bytes(&up->part[0]) / 2;
+    if (!predicts(g)) return;
+    const uint64_t predictor = weight_bytes(&g->predict_down) + weight_bytes(&g->predict_up);
+    t->gates += up->parts > 1 ? weight_bytes(&up->part[0]) : weight_bytes(&up->part[0]) / 2;
+    t->predictor += predictor, t->bytes += predictor;
 }
 
 static struct tally count_weights(const struct model *m)
@@ -96,14 +100,16 @@ void model_facts(const struct model *m, struct model_facts *f)
                              .weight_bytes    = t.bytes + (shared ? 0 : emb),
                              .bytes_per_token = t.bytes + emb / m->config.vocab,
                              .params = t.params + (shared ? 0 : m->config.vocab * m->config.hidden),
-                             .packed_bytes   = m->packed_bytes,
-                             .checksum       = model_checksum(m),
-                             .mlp_bytes      = t.mlp,
-                             .head_bytes     = weight_bytes(&m->head.part[0]),
-                             .neuron_bytes   = t.neurons,
-                             .replaced_bytes = t.replaced,
-                             .blocks_cut     = m->blocks_cut,
-                             .load_ms        = m->load_ms};
+                             .packed_bytes    = m->packed_bytes,
+                             .checksum        = model_checksum(m),
+                             .mlp_bytes       = t.mlp,
+                             .head_bytes      = weight_bytes(&m->head.part[0]),
+                             .neuron_bytes    = t.neurons,
+                             .replaced_bytes  = t.replaced,
+                             .predictor_bytes = t.predictor,
+                             .gate_bytes      = t.gates,
+                             .blocks_cut      = m->blocks_cut,
+                             .load_ms         = m->load_ms};
 }
 
 ek_status model_down_norms(const struct model *m, size_t layer, float *out)

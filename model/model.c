@@ -31,6 +31,11 @@ const ek_pool *loader_pool(const struct loader *l)
     return l->o ? l->o->pool : NULL;
 }
 
+const struct predictors *loader_predictors(const struct loader *l)
+{
+    return &l->m->predictors;
+}
+
 ek_status load_threshold(struct loader *l, size_t layer, float *out, struct error *e)
 {
     const struct thresholds *t = &l->m->thresholds;
@@ -258,6 +263,17 @@ static ek_status read_thresholds(struct loader *l, struct error *e)
                            model_checksum(m), e);
 }
 
+static ek_status read_predictors(struct loader *l, struct error *e)
+{
+    struct model               *m    = l->m;
+    const struct predictors_for what = {tap_name(TAP_MLP_IN), m->config.layers, m->config.hidden,
+                                        m->config.ffn, model_checksum(m)};
+    if (!l->o || !l->o->predictor) return EK_OK;
+    if (!l->o->sparse)
+        return fail(e, EK_E_ARG, "%s: predictors need thresholds beside them", l->o->predictor);
+    return predictors_read(&m->predictors, l->o->predictor, &what, e);
+}
+
 static ek_status load_plan(struct loader *l, struct error *e)
 {
     enum { PER_LAYER = sizeof llama_like / sizeof *llama_like };
@@ -267,6 +283,7 @@ static ek_status load_plan(struct loader *l, struct error *e)
     ek_status     s    = EK_OK;
     if (l->o && l->o->cuts) s = cuts_read(&cuts, l->o->cuts, m->config.layers, e);
     if (!s) s = read_thresholds(l, e);
+    if (!s) s = read_predictors(l, e);
     m->blocks = calloc(all, sizeof *m->blocks);
     if (!s && !m->blocks) s = fail(e, EK_E_NOMEM, "%s: out of memory", m->source->path);
     for (size_t i = 0; !s && i < all; i++) {
@@ -281,6 +298,7 @@ static ek_status load_plan(struct loader *l, struct error *e)
         s = kind->load(l, b, e);
     }
     cuts_drop(&cuts);
+    predictors_drop(&m->predictors); /* the blocks have them now */
     if (!s) s = load_ends(l, e);
     return !s && l->o && l->o->head == HEAD_CERTIFIED ? screen_head(l, e) : s;
 }
@@ -317,6 +335,7 @@ void model_close(struct model *m)
     for (size_t i = 0; i < m->owned_count; i++) free(m->owned[i]);
     free(m->owned);
     thresholds_drop(&m->thresholds);
+    predictors_drop(&m->predictors);
     free(m->blocks);
     if (m->tokenizer) tokenizer_close(m->tokenizer);
     if (m->source) source_close(m->source);

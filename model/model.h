@@ -30,7 +30,8 @@ struct model_options {
     const char    *cuts;   /* file that lists blocks to leave out, or NULL: model/cuts.h; their
                             weights are not loaded                                             */
     const char    *sparse; /* file of thresholds, or NULL: model/thresholds.h           */
-    enum head_mode head;   /* HEAD_CERTIFIED makes the copy                            */
+    const char    *predictor; /* with sparse: file of predictors, or NULL: model/predictors.h */
+    enum head_mode head;      /* HEAD_CERTIFIED makes the copy                            */
     progress_fn   *progress;
     void          *progress_self;
 };
@@ -58,7 +59,10 @@ struct model_facts {
     uint64_t    neuron_bytes;    /* up and down of sparse MLPs, neuron by neuron: of these a token
                                     reads the share that session_neurons tells, instead of ... */
     uint64_t    replaced_bytes;  /* ... these of bytes_per_token                              */
-    size_t      blocks_cut;      /* left out: attention and MLPs counted                      */
+    uint64_t    predictor_bytes; /* of bytes_per_token: predictors of sparse MLPs             */
+    uint64_t    gate_bytes; /* of bytes_per_token: gates of MLPs with one, of which a token reads
+                                    the share that session_gates tells                        */
+    size_t      blocks_cut; /* left out: attention and MLPs counted                      */
     double      load_ms;
 };
 void model_facts(const struct model *m, struct model_facts *f);
@@ -128,6 +132,9 @@ void session_head_read(const struct session *s, uint64_t *bytes, uint64_t *calls
 
 /** Neurons that sparse MLPs had to choose from, and took, since the session was opened. */
 void session_neurons(const struct session *s, uint64_t *of, uint64_t *taken);
+
+/** Gates of MLPs with a predictor, and those that were computed. */
+void session_gates(const struct session *s, uint64_t *of, uint64_t *read);
 
 /** Tokens so far. */
 size_t session_length(const struct session *s);

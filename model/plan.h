@@ -8,6 +8,7 @@
 #include "ek/sparse.h"
 #include "model/cuts.h"
 #include "model/model.h"
+#include "model/predictors.h"
 #include "model/thresholds.h"
 
 enum { PARTS_MAX = 3 };
@@ -31,6 +32,9 @@ struct gated_block {
     /* of a sparse block: the same up and down weights, neuron by neuron */
     struct ek_neurons neurons;
     float             threshold; /* neurons with |act(gate)| below it are left out */
+    /* of one with a predictor, else without data */
+    struct ek_weights   predict_down, predict_up;
+    struct ek_mask_rule predict_rule;
 };
 
 struct block {
@@ -79,6 +83,7 @@ struct model {
     struct ek_weights     embedding;
     const float          *norm;       /* [hidden] final */
     struct thresholds     thresholds; /* layers 0: no MLP is sparse */
+    struct predictors     predictors; /* layers 0: all gates are computed */
     void                **owned;      /* memory of what is not used where it lies */
     size_t                owned_count, owned_room;
     uint64_t              packed_bytes;
@@ -101,11 +106,30 @@ ek_status load_projection(struct loader *l, size_t layer, const struct projectio
 /** Memory that lives as long as the model, 64-byte aligned; NULL when there is none. */
 void *load_memory(struct loader *l, size_t bytes);
 /** The threshold of a layer's sparse MLP; names what is missing. */
-ek_status      load_threshold(struct loader *l, size_t layer, float *out, struct error *e);
-const ek_pool *loader_pool(const struct loader *l);
+ek_status load_threshold(struct loader *l, size_t layer, float *out, struct error *e);
+const struct predictors *loader_predictors(const struct loader *l);
+const ek_pool           *loader_pool(const struct loader *l);
 ek_status load_vector(struct loader *l, size_t layer, const char *name, size_t n, const float **out,
                       struct error *e);
 const struct config *loader_config(const struct loader *l);
+
+/* ---- predictors of sparse MLPs (block_predict.c) ---- */
+
+static inline int predicts(const struct gated_block *g)
+{
+    return g->predict_up.data != NULL;
+}
+/** Behind the block's own loading; nothing where the model has no predictors. */
+ek_status predict_load(struct loader *l, struct block *b, struct error *e);
+/** Working memory of predict_list for m tokens; 0 without a predictor. */
+ek_status predict_work_bytes(const struct block *b, const struct session *s, size_t m,
+                             size_t *bytes);
+/** The neurons expected of any token, ascending. list: [ffn]. */
+ek_status predict_list(const struct block *b, struct pass *p, const float *x, uint32_t *list,
+                       size_t *count, void *work, size_t work_bytes);
+/** Their gates before the activation: y [m][count]; room for [m][ffn]. */
+ek_status predict_gates(struct pass *p, const struct projection *gates, const float *x,
+                        const uint32_t *list, size_t count, float *y);
 
 /** Identifies the model: names, shapes, formats and contents of its tensors. */
 uint64_t model_checksum(const struct model *m);
@@ -135,6 +159,7 @@ struct session {
     size_t                 length;
     uint64_t               kv_bytes;
     uint64_t               neurons, neurons_taken; /* of sparse MLPs */
+    uint64_t               gates, gates_read;      /* of those with a predictor */
     size_t                 head_top;               /* 0: all logits */
     uint64_t               head_calls;
     struct ek_head_counts  head_counts;

@@ -356,6 +356,11 @@ void session_neurons(const struct session *s, uint64_t *of, uint64_t *taken)
     *of = s->neurons, *taken = s->neurons_taken;
 }
 
+void session_gates(const struct session *s, uint64_t *of, uint64_t *read)
+{
+    *of = s->gates, *read = s->gates_read;
+}
+
 size_t session_length(const struct session *s)
 {
     return s->length;

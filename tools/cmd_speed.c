@@ -140,7 +140,7 @@ static int parse(struct speed_args *a, int argc, char **argv)
          .kind  = ARG_FLAG,
          .to    = &a->no_warmup,
          .help  = "time the first run too"},
-        PLAN_ARGS(a->lobotomy, a->sparse),
+        PLAN_ARGS(a->lobotomy, a->sparse, a->predictor),
         HEAD_ARG(a->head),
         {.names = "-v, --verbose",
          .kind  = ARG_FLAG,

@@ -24,6 +24,8 @@ static const struct {
     {"profile", cmd_profile,
      "which MLP neurons matter on a text, and what reading those would save"},
     {"calibrate", cmd_calibrate, "thresholds below which MLP neurons can be left out"},
+    {"train-predictor", cmd_train_predictor,
+     "matrices that tell which MLP neurons a token will need"},
     {"train-router", cmd_train_router, "a network that tells when a head of common tokens will do"},
     {"logits", cmd_logits, "a model's logits at every position, as JSON"},
     {"convert", cmd_convert, "write a model as a directory that is packed once and loads at once"},

@@ -18,5 +18,6 @@ int cmd_profile(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_speed(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
+int cmd_train_predictor(int argc, char **argv);
 int cmd_train_router(int argc, char **argv);
 #endif

@@ -74,11 +74,12 @@ int runner_open_model(struct runner *r, const char *command, const struct sessio
     }
     const int bad = runner_threads(r, &r->threads, a->threads ? a->threads : r->topology.threads);
     if (bad) return bad;
-    const struct model_options o = {.pool     = &r->threads.pool,
-                                    .cuts     = a->lobotomy,
-                                    .sparse   = a->sparse,
-                                    .head     = (enum head_mode)a->head,
-                                    .progress = progress_show};
+    const struct model_options o = {.pool      = &r->threads.pool,
+                                    .cuts      = a->lobotomy,
+                                    .sparse    = a->sparse,
+                                    .predictor = a->predictor,
+                                    .head      = (enum head_mode)a->head,
+                                    .progress  = progress_show};
     return model_open(&r->model, a->model, &o, &e) ? runner_fail(r, &e) : 0;
 }
 

@@ -8,7 +8,7 @@
 #include "tools/topology.h"
 
 struct session_args {
-    const char          *model, *lobotomy, *sparse;
+    const char          *model, *lobotomy, *sparse, *predictor;
     const unsigned char *skip; /* as in session_options */
     tap_fn              *tap;
     void                *tap_self;
@@ -21,16 +21,21 @@ struct session_args {
 #define HEAD_NAMES "full|certified"
 
 /* Files that change the plan of a model. */
-#define PLAN_ARGS(cuts_, sparse_)                                                                  \
+#define PLAN_ARGS(cuts_, sparse_, predictor_)                                                      \
     {.names = "--lobotomy",                                                                        \
      .value = "FILE",                                                                              \
      .kind  = ARG_TEXT,                                                                            \
      .to    = &(cuts_),                                                                            \
      .help  = "leave out the blocks that a file of ek ablate lists"},                               \
+        {.names = "--sparse",                                                                      \
+         .value = "FILE",                                                                          \
+         .kind  = ARG_TEXT,                                                                        \
+         .to    = &(sparse_),                                                                      \
+         .help  = "leave out MLP neurons below the thresholds of ek calibrate;\n"                  \
+                  "steps of more than 8 tokens stay whole"},                                        \
     {                                                                                              \
-        .names = "--sparse", .value = "FILE", .kind = ARG_TEXT, .to = &(sparse_),                  \
-        .help = "leave out MLP neurons below the thresholds of ek calibrate;\n"                    \
-                "steps of more than 8 tokens stay whole"                                           \
+        .names = "--predictor", .value = "FILE", .kind = ARG_TEXT, .to = &(predictor_),            \
+        .help = "with --sparse: only neurons that a file of ek train-predictor expects"            \
     }
 
 /* For commands that need only the likeliest tokens. */
@@ -86,7 +91,7 @@ struct session_args {
          .to    = &(a).sinks,                                                                      \
          .most  = 1 << 20,                                                                         \
          .help  = "with a sliding window: first tokens that stay visible"},                         \
-        PLAN_ARGS((a).lobotomy, (a).sparse),                                                       \
+        PLAN_ARGS((a).lobotomy, (a).sparse, (a).predictor),                                        \
     {                                                                                              \
         .names = "-v, --verbose", .kind = ARG_FLAG, .to = &(a).verbose,                            \
         .help = "say more on stderr"                                                               \

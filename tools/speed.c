@@ -83,20 +83,24 @@ static double kv_read(struct lane *l, uint64_t before)
 static int repeat(struct speed *s, struct lane *l, const struct speed_test *t)
 {
     const double reading = 0.05;
-    uint64_t     before, total, of[2], taken[2], read[2], calls[2];
+    uint64_t     before, total, of[2], taken[2], gates[2], gates_read[2], read[2], calls[2];
     int          bad = to_depth(s, l, t->depth);
     if (bad) return bad;
     session_kv_used(l->session, &before, &total);
     session_neurons(l->session, &of[0], &taken[0]);
+    session_gates(l->session, &gates[0], &gates_read[0]);
     session_head_read(l->session, &read[0], &calls[0]);
     double *ns = &l->result.ns[l->result.repetitions];
     bad        = run_once(s, l, t, ns);
     if (bad) return bad;
     session_neurons(l->session, &of[1], &taken[1]);
+    session_gates(l->session, &gates[1], &gates_read[1]);
     session_head_read(l->session, &read[1], &calls[1]);
     if (calls[1] > calls[0])
         l->result.head = (double)(read[1] - read[0]) / (double)(calls[1] - calls[0]);
     if (of[1] > of[0]) l->result.neurons = (double)(taken[1] - taken[0]) / (double)(of[1] - of[0]);
+    if (gates[1] > gates[0])
+        l->result.gates = (double)(gates_read[1] - gates_read[0]) / (double)(gates[1] - gates[0]);
     l->result.kv_read                       = kv_read(l, before);
     l->result.read[l->result.repetitions++] = roof_measure(&s->roof, &l->threads, l->read, reading);
     return 0;
@@ -313,11 +317,12 @@ static int run_model(struct speed *s, const char *path)
 {
     struct error               e;
     const struct speed_args   *a   = s->a;
-    const struct model_options o   = {.pool     = &s->lanes[s->lane_count - 1].threads.pool,
-                                      .cuts     = a->lobotomy,
-                                      .sparse   = a->sparse,
-                                      .head     = (enum head_mode)a->head,
-                                      .progress = progress_show};
+    const struct model_options o   = {.pool      = &s->lanes[s->lane_count - 1].threads.pool,
+                                      .cuts      = a->lobotomy,
+                                      .sparse    = a->sparse,
+                                      .predictor = a->predictor,
+                                      .head      = (enum head_mode)a->head,
+                                      .progress  = progress_show};
     int                        bad = 0;
     if (model_open(&s->r.model, path, &o, &e)) return runner_fail(&s->r, &e);
     model_facts(s->r.model, &s->model.facts);

@@ -27,7 +27,7 @@ struct speed_args {
     size_t           repetitions, memory;
     double           delay;
     int              format, no_warmup, verbose, head;
-    const char      *out, *lobotomy, *sparse;
+    const char      *out, *lobotomy, *sparse, *predictor;
 };
 
 /* Times everything asked for and prints it. The exit status. */

@@ -60,8 +60,8 @@ static double bytes_per_token(const struct speed_result *r, const struct speed_m
 {
     const struct model_facts *f = &m->facts;
     return (double)f->bytes_per_token - (double)f->replaced_bytes +
-           r->neurons * (double)f->neuron_bytes + r->kv_read +
-           (r->head > 0 ? r->head - (double)f->head_bytes : 0);
+           r->neurons * (double)f->neuron_bytes - (1 - r->gates) * (double)f->gate_bytes +
+           r->kv_read + (r->head > 0 ? r->head - (double)f->head_bytes : 0);
 }
 
 /* Each repetition against the reading beside it, so that a machine that drifts does not count. */
@@ -102,10 +102,12 @@ static json_t *own_json(const struct speed_result *r, const struct speed_model *
     char          checksum[32];
     snprintf(checksum, sizeof checksum, "%016llx", (unsigned long long)m->facts.checksum);
     return json_pack(
-        "{s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:I, s:I, s:s, s:s, s:s}", "median_ts",
-        ts->median, "head_bytes", real_or_null(r->head), "neurons_taken",
-        real_or_null(m->facts.neuron_bytes ? r->neurons : 0), "bytes_per_token",
-        bytes > 0 ? json_integer((json_int_t)bytes) : json_null(), "gbps",
+        "{s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:I, s:I, s:s, s:s, s:s}",
+        "median_ts", ts->median, "head_bytes", real_or_null(r->head), "neurons_taken",
+        real_or_null(m->facts.neuron_bytes ? r->neurons : 0), "gates_read",
+        real_or_null(m->facts.gate_bytes ? r->gates : 0), "predictor_bytes",
+        m->facts.predictor_bytes ? json_integer((json_int_t)m->facts.predictor_bytes) : json_null(),
+        "bytes_per_token", bytes > 0 ? json_integer((json_int_t)bytes) : json_null(), "gbps",
         real_or_null(bytes * ts->median / 1e9), "read_gbps", real_or_null(read.median / 1e9),
         "roofline_pct", real_or_null(speed_roofline(r, m)), "roofline_note",
         r->note ? json_string(r->note) : json_null(), "load_ms", m->facts.load_ms, "first_token_ms",

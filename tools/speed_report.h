@@ -31,6 +31,7 @@ struct speed_result {
     double            kv_read;             /* bytes of cache read for one token, mean         */
     double            head;                /* bytes that a certified head read for a token, or 0 */
     double            neurons;             /* share that sparse MLPs took                     */
+    double            gates;               /* share that was computed where predictors are     */
     double            ns[REPETITIONS_MAX]; /* one repetition                                  */
     double            read[REPETITIONS_MAX]; /* bytes per second read beside it; 0: not measured */
     const char       *note;                  /* why there is no share of the roof, or NULL      */
