@@ -130,26 +130,34 @@ static ek_status read_layers(const struct reading *r)
     return s;
 }
 
+ek_status predictors_parse(struct predictors *p, const void *data, size_t bytes, const char *path,
+                           const struct predictors_for *what, struct error *e)
+{
+    struct safetensors st;
+    struct reading     r = {p, what, &st, path, e};
+    *p                   = (struct predictors){.layers = 0};
+    ek_status s          = safetensors_parse(&st, data, bytes, path, e);
+    if (s) return s;
+    p->layers = what->layers;
+    s         = read_facts(&r);
+    p->layer  = calloc(what->layers + 1, sizeof *p->layer);
+    if (!s && !p->layer) s = fail(e, EK_E_NOMEM, "%s: out of memory", path);
+    if (!s) s = read_values(&r);
+    if (!s) s = read_layers(&r);
+    safetensors_free(&st);
+    if (s) predictors_drop(p);
+    return s;
+}
+
 ek_status predictors_read(struct predictors *p, const char *path, const struct predictors_for *what,
                           struct error *e)
 {
-    struct file        f;
-    struct safetensors st;
-    struct reading     r = {p, what, &st, path, e};
-    *p                   = (struct predictors){.layers = what->layers};
-    ek_status s          = file_map(&f, path, e);
+    struct file f;
+    *p          = (struct predictors){.layers = 0};
+    ek_status s = file_map(&f, path, e);
     if (s) return s;
-    s = safetensors_parse(&st, f.data ? (const void *)f.data : "", f.bytes, path, e);
-    if (!s) {
-        s        = read_facts(&r);
-        p->layer = calloc(what->layers + 1, sizeof *p->layer);
-        if (!s && !p->layer) s = fail(e, EK_E_NOMEM, "%s: out of memory", path);
-        if (!s) s = read_values(&r);
-        if (!s) s = read_layers(&r);
-        safetensors_free(&st);
-    }
+    s = predictors_parse(p, f.data ? (const void *)f.data : "", f.bytes, path, what, e);
     file_unmap(&f);
-    if (s) predictors_drop(p);
     return s;
 }
 

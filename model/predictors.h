@@ -35,6 +35,9 @@ struct predictors_for {
 /** Reads a file. EK_E_ARG for one of another model or tap; the line names the file. */
 ek_status predictors_read(struct predictors *p, const char *path, const struct predictors_for *what,
                           struct error *e);
+/** The same from the bytes of a file. */
+ek_status predictors_parse(struct predictors *p, const void *data, size_t bytes, const char *path,
+                           const struct predictors_for *what, struct error *e);
 void      predictors_drop(struct predictors *p);
 
 /** Writes it. text: checksum of the token ids it was learnt from. */

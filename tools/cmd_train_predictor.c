@@ -100,7 +100,7 @@ static int parse(struct predictor_args *a, int argc, char **argv)
     if (status != ARGS_GO) return status;
     if (isnan(a->value)) a->value = rules[a->rule].value;
     const int share = a->rule != RULE_SIGMA;
-    if (share && !(a->value > 0 && a->value < 1))
+    if (share && !(a->value > 0 && (a->value < 1 || (a->value == 1 && a->rule == RULE_TOPK))))
         fputs("ek train-predictor: --value: not a share between 0 and 1\n", stderr);
     else if (a->text.session.sparse || a->text.session.predictor || a->text.session.lobotomy)
         fputs("ek train-predictor: learns from the whole model, without --sparse, --predictor, "

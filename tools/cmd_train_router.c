@@ -6,6 +6,7 @@
 #include "model/config.h"
 #include "model/perplexity.h"
 #include "model/router.h"
+#include "tools/router_check.h"
 #include "tools/walk.h"
 
 #include <math.h>
@@ -22,12 +23,6 @@ struct router_args {
     double                 share;
     int                    labels, act;
     struct arg_sizes       widths;
-};
-
-/* What the model said at each token. */
-struct answers {
-    int32_t *next, *top;
-    double  *whole, *common; /* -log p(next), of all tokens and among common ones; NAN: rare */
 };
 
 struct trainer {
@@ -64,7 +59,7 @@ static int parse(struct router_args *a, int argc, char **argv)
          .kind  = ARG_CHOICE,
          .to    = &a->labels,
          .help  = "what is to be foretold: that the text's next token is rare, or the model's\n"
-                  "likeliest; default: next"},
+                  "likeliest; default: argmax"},
         {.names = "--width",
          .value = "N,...",
          .kind  = ARG_PARSE,
@@ -298,51 +293,6 @@ static ek_status ask(struct trainer *t, struct error *e)
     return s ? fail(e, s, "%s: %s", t->a->text.out, ek_status_text(s)) : EK_OK;
 }
 
-struct outcome {
-    size_t full, agree, missed;
-    double nll, whole; /* sums over the tested rows */
-};
-
-/* The whole head where P(rare) > threshold. Rare tokens that the slice cannot give share, evenly,
- * the share of its calls in which they come: else they would cost infinitely much. */
-static struct outcome outcome_of(const struct trainer *t, double threshold)
-{
-    const size_t   first  = t->rows - t->parts.test;
-    struct outcome o      = {0};
-    size_t         sliced = 0;
-    for (size_t i = 0; i < t->parts.test; i++) {
-        const int full = (double)t->p_rare[i] > threshold;
-        const int met  = t->is_common[t->said.next[first + i]];
-        o.full += (size_t)full, sliced += (size_t)!full;
-        o.agree += (size_t)(full || t->is_common[t->said.top[first + i]]);
-        o.missed += (size_t)(!full && !met);
-        o.whole += t->said.whole[first + i];
-        o.nll += full ? t->said.whole[first + i] : met ? t->said.common[first + i] : 0;
-    }
-    const double rare = sliced ? (double)o.missed / (double)sliced : 0;
-    const double left = (double)(t->vocab - t->router.common_count);
-    if (o.missed) o.nll -= (double)o.missed * log(rare / left);
-    if (o.missed < sliced) o.nll -= (double)(sliced - o.missed) * log1p(-rare);
-    return o;
-}
-
-static void print_table(const struct trainer *t)
-{
-    static const double thresholds[] = {-1,  0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4,
-                                        0.5, 0.6,  0.7,  0.75, 0.8, 0.9, 1};
-    const double        n = (double)t->parts.test, v = (double)t->vocab;
-    printf("\n%9s %10s %10s %10s %10s %10s\n", "threshold", "full head", "agreement", "missed",
-           "delta NLL", "head rows");
-    for (size_t i = 0; i < sizeof thresholds / sizeof *thresholds; i++) {
-        const struct outcome o    = outcome_of(t, thresholds[i]);
-        const double         full = (double)o.full / n;
-        const double         rows = full + (1 - full) * (double)t->router.common_count / v;
-        printf("%9g %9.2f%% %9.2f%% %9.2f%% %10.4f %9.2f%%\n", thresholds[i], 100 * full,
-               100 * (double)o.agree / n, 100 * (double)o.missed / n, (o.nll - o.whole) / n,
-               100 * rows);
-    }
-}
-
 static size_t count_rare(const struct trainer *t, size_t begin, size_t end)
 {
     size_t rare = 0;
@@ -368,7 +318,13 @@ static ek_status run(struct trainer *t, struct error *e)
            100 * (double)count_rare(t, 0, t->parts.learn) / (double)t->parts.learn,
            100 * (double)count_rare(t, first, t->rows) / (double)t->parts.test, how.ran,
            how.best_epoch, how.loss, seen - start, seconds_now() - seen);
-    print_table(t);
+    router_table(&(struct router_check){.said         = &t->said,
+                                        .is_common    = t->is_common,
+                                        .vocab        = t->vocab,
+                                        .common_count = t->router.common_count,
+                                        .first        = first,
+                                        .count        = t->parts.test,
+                                        .p_rare       = t->p_rare});
     printf("%s: written\n", t->a->text.out);
     return EK_OK;
 }
@@ -392,11 +348,13 @@ static int open_all(struct trainer *t)
 
 int cmd_train_router(int argc, char **argv)
 {
-    struct router_args a = {
-        .text = {.out = "router", .chunks = TRAIN_CHUNKS}, .train = TRAIN_DEFAULTS, .share = 0.2};
-    struct trainer t      = {.a = &a};
-    int            status = parse(&a, argc, argv);
-    struct error   e;
+    struct router_args a      = {.text   = {.out = "router", .chunks = TRAIN_CHUNKS},
+                                 .train  = TRAIN_DEFAULTS,
+                                 .labels = LABELS_ARGMAX,
+                                 .share  = 0.2};
+    struct trainer     t      = {.a = &a};
+    int                status = parse(&a, argc, argv);
+    struct error       e;
     if (status != ARGS_GO) return status;
     status = runner_open_model(&t.r, "ek train-router", &a.text.session);
     if (!status) status = open_all(&t);

@@ -163,6 +163,58 @@ same "sparse texts of 1 and 2 threads" "$($ek "${long[@]}" -t 1 --sparse "$work/
 refused 1 "$ek" run -m "$work/before" -p x --sparse "$work/sparse1.json"
 refused 1 "$ek" run -m "$model" -p x --sparse "$work/cuts.json"
 
+echo "== train-router: the same bytes for any threads; always the whole head agrees"
+learn=(-m "$model" -f "$text" --ctx 128 --epochs 2)
+for t in 1 2; do
+    $ek train-router "${learn[@]}" -t $t --out "$work/router$t" >"$work/router"
+done
+same "routers of 1 and 2 threads" "$(sha256sum <"$work/router1/router.safetensors")" \
+    "$(sha256sum <"$work/router2/router.safetensors")"
+python3 - "$work" <<'PY'
+import sys
+rows = [line.split() for line in open(sys.argv[1] + "/router") if line.count("%") == 4]
+assert rows[0][:4] == ["-1", "100.00%", "100.00%", "0.00%"] and float(rows[0][4]) == 0, rows[0]
+assert rows[-1][:2] == ["1", "0.00%"] and float(rows[-1][4]) > 0, rows[-1]
+meta = dict(line.strip().split(": ") for line in open(sys.argv[1] + "/router1/meta.txt"))
+assert meta["vocab_size"] == "2048" and meta["hidden_size"] == "256" and meta["labels"] == "argmax", meta
+PY
+refused 2 "$ek" train-router -m "$model"
+refused 1 "$ek" train-router -m "$model" -f $text --ctx 4 --chunks 1 --out "$work/none"
+
+echo "== train-predictor, --predictor: one that expects all is --sparse alone, bit for bit"
+for t in 1 2; do
+    $ek train-predictor "${learn[@]}" -t $t --rank 32 --thresholds "$work/sparse0.3.json" \
+        --check-chunks 2 --out "$work/predictor$t" >"$work/predictor"
+done
+same "predictors of 1 and 2 threads" "$(sha256sum <"$work/predictor1")" "$(sha256sum <"$work/predictor2")"
+awk '$1 ~ /^[0-4]$/ && $3 > 88 && $4 > $2 {n++} END {exit n != 5}' "$work/predictor" || fail "$(cat "$work/predictor")"
+grep -q 'with predictors too: NLL' "$work/predictor" || fail "$(cat "$work/predictor")"
+[[ -z $(compgen -G "$work/predictor?.*") ]] || fail "train-predictor leaves something behind"
+for kind in "$model" "$work/bf16" "$work/before"; do
+    plan=(--sparse "$work/sparse.json" --predictor "$work/all")
+    $ek calibrate -m "$kind" -f $text --ctx 128 --density 0.3 --out "$work/sparse.json" >/dev/null
+    $ek train-predictor -m "$kind" -f $text --ctx 128 --chunks 2 --epochs 1 --rank 8 --rule topk --value 1 \
+        --thresholds "$work/sparse.json" --check-chunks 0 --out "$work/all" >/dev/null
+    for steps in 1 3; do
+        one=(logits -m "$kind" --ids "${ids// /,}" --steps $steps)
+        same "logits of $kind by $steps tokens, predicted all and not" \
+            "$($ek "${one[@]}" "${plan[@]}" -t 2)" "$($ek "${one[@]}" "${plan[@]:0:2}" -t 1)"
+    done
+done
+plan=(--sparse "$work/sparse0.3.json" --predictor "$work/predictor1")
+same "texts with a predictor of 1 and 2 threads" "$($ek "${long[@]}" -t 1 "${plan[@]}")" \
+    "$($ek "${long[@]}" -t 2 "${plan[@]}")"
+$ek speed -m "$model" -p 0 -n 8 -r 1 -t 1 "${plan[@]}" -o json >"$work/speed.json"
+python3 - "$work/speed.json" <<'PY'
+import json, sys
+r = json.load(open(sys.argv[1]))[0]
+assert 0 < r["neurons_taken"] < r["gates_read"] <= 1 and r["predictor_bytes"] > 0, r
+PY
+refused 1 "$ek" run -m "$model" -p x --predictor "$work/predictor1"
+refused 1 "$ek" run -m "$model" -p x --sparse "$work/sparse0.3.json" --predictor "$work/all"
+refused 1 "$ek" train-predictor -m "$model" -f $text --out "$work/none"
+refused 2 "$ek" train-predictor -m "$model" -f $text --thresholds x --value 2
+
 echo "== what makes no sense"
 refused 1 "$ek" run -m "$work/none" -p x
 refused 1 "$ek" run -m README.md -p x
