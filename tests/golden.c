@@ -5,8 +5,8 @@
 #include "model/convert.h"
 #include "model/file.h"
 #include "model/model.h"
-#include "model/source.h"
 #include "model/npy.h"
+#include "model/source.h"
 
 #include <dirent.h>
 #include <jansson.h>

@@ -196,7 +196,7 @@ for kind in "$model" "$work/bf16" "$work/before"; do
     $ek train-predictor -m "$kind" -f $text --ctx 128 --chunks 2 --epochs 1 --rank 8 --rule topk --value 1 \
         --thresholds "$work/sparse.json" --check-chunks 0 --out "$work/all" >/dev/null
     for steps in 1 3; do
-        one=(logits -m "$kind" --ids "${ids// /,}" --steps $steps)
+        one=(logits -m "$kind" --ids "${ids// /,}" --steps "$steps")
         same "logits of $kind by $steps tokens, predicted all and not" \
             "$($ek "${one[@]}" "${plan[@]}" -t 2)" "$($ek "${one[@]}" "${plan[@]:0:2}" -t 1)"
     done
