@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* model/block_predict.c - a sparse MLP whose gates, too, are computed only where a predictor
- * expects them to open. */
+ * expects them to open. Rows of floats are picked one by one. Packed rows lie in panels of 16, of
+ * which hardly one is without an expected neuron; so these are kept once more, gate, up and down of
+ * a neuron together, and where few are expected they are read from there, whole. */
 #include "model/plan.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- loading ---- */
 
@@ -30,16 +33,65 @@ static ek_status pack(struct loader *l, const struct ek_weights *from, enum ek_f
     return s;
 }
 
+struct bundle_task {
+    const struct ek_weights *gate;
+    struct ek_neurons        two, three;
+    size_t                   two_bytes, three_bytes; /* of a neuron */
+    unsigned char           *data;
+    ek_status                bad;
+};
+
+/* Up and down as they are, behind the gate. */
+static void bundle_neurons(void *task, size_t begin, size_t end)
+{
+    struct bundle_task *t = task;
+    const size_t        d = t->three.d, n = end - begin;
+    unsigned char      *to    = t->data + begin * t->three_bytes;
+    float              *gates = malloc(n * d * sizeof *gates);
+    ek_status           s     = gates ? EK_OK : EK_E_NOMEM;
+    if (!s) s = ek_weights_dequantize(t->gate, begin, end, gates);
+    if (!s) s = ek_neurons_quantize(t->three.fmt, gates, d, 1, n, d, 3, 0, to, n * t->three_bytes);
+    for (size_t i = 0; i < n && !s; i++)
+        memcpy(to + (i + 1) * t->three_bytes - t->two_bytes,
+               (const unsigned char *)t->two.data + (begin + i) * t->two_bytes, t->two_bytes);
+    if (s) t->bad = s; /* any of several will do */
+    free(gates);
+}
+
+static ek_status bundle(struct loader *l, struct gated_block *g)
+{
+    const ek_pool     *pool = loader_pool(l);
+    const size_t       n = g->neurons.n, d = g->neurons.d;
+    struct bundle_task task = {
+        .gate = &g->gate_up.part[0], .two = g->neurons, .three = {g->neurons.fmt, n, d, 3, NULL}};
+    size_t    bytes, gates;
+    ek_status s = ek_neurons_bytes(task.two.fmt, n, d, 2, &bytes, &task.two_bytes);
+    if (!s) s = ek_neurons_bytes(task.three.fmt, n, d, 3, &bytes, &task.three_bytes);
+    if (!s) s = ek_weights_bytes(task.gate->fmt, n, d, &gates, NULL);
+    if (s) return s;
+    task.data = load_memory(l, bytes);
+    if (!task.data) return EK_E_NOMEM;
+    if (pool)
+        pool->run(pool->self, n, 64, bundle_neurons, &task);
+    else
+        bundle_neurons(&task, 0, n);
+    g->bundles = task.three, g->bundles.data = task.data;
+    g->bundles_most = gates / task.three_bytes; /* more would read more than all the gates */
+    return task.bad;
+}
+
 ek_status predict_load(struct loader *l, struct block *b, struct error *e)
 {
     const struct predictors *p = loader_predictors(l);
     struct gated_block      *g = &b->gated;
     if (!p->layers) return EK_OK;
     const struct predictor_layer *from = &p->layer[b->layer];
-    const enum ek_fmt             fmt  = predict_format(g->gate_up.part[0].fmt, from->down.fmt);
+    const enum ek_fmt             gate = g->gate_up.part[0].fmt;
+    const enum ek_fmt             fmt  = predict_format(gate, from->down.fmt);
     ek_status                     s    = pack(l, &from->down, fmt, &g->predict_down);
     if (!s) s = pack(l, &from->up, fmt, &g->predict_up);
     g->predict_rule = predictors_rule(p, b->layer, g->predict_up.n);
+    if (!s && ek_fmt_info(gate)->kind != EK_FMT_FLOAT) s = bundle(l, g);
     return s ? fail(e, s, "layer %zu: predictor: %s", b->layer, ek_status_text(s)) : EK_OK;
 }
 
@@ -67,8 +119,13 @@ ek_status predict_work_bytes(const struct block *b, const struct session *s, siz
     const struct ek_predictor      p = predictor_of(&b->gated, &o);
     *bytes                           = 0;
     if (!predicts(&b->gated)) return EK_OK;
-    const ek_status err = ek_predict_work_bytes(&p, m, s->o.pool, bytes);
+    ek_status err = ek_predict_work_bytes(&p, m, s->o.pool, bytes);
     *bytes += mask_bytes(&b->gated);
+    if (err || !b->gated.bundles.data) return err;
+    const struct ek_sparse_options few = {.struct_size = sizeof few, .activation = s->o.activation};
+    size_t                         bundles;
+    err = ek_sparse_work_bytes(&b->gated.bundles, b->gated.bundles_most, m, &few, &bundles);
+    if (!err && bundles > *bytes) *bytes = bundles; /* one after the other */
     return err;
 }
 
@@ -96,6 +153,21 @@ ek_status predict_list(const struct block *b, struct pass *p, const float *x, ui
     if (!err) err = ek_mask_list(mask, g->predict_up.n, list, g->predict_up.n, count);
     s->gates += g->predict_up.n;
     return err;
+}
+
+int predict_bundles(const struct block *b, struct pass *p, const float *x, const uint32_t *list,
+                    size_t count, float *y, void *work, size_t work_bytes, ek_status *err)
+{
+    struct session                *s = p->s;
+    const struct gated_block      *g = &b->gated;
+    const size_t                   d = s->model->config.hidden;
+    const struct ek_sparse_options o = {
+        .struct_size = sizeof o, .activation = s->o.activation, .act = s->model->config.act};
+    if (!g->bundles.data || count > g->bundles_most) return 0;
+    s->neurons += g->neurons.n, s->neurons_taken += count, s->gates_read += count;
+    *err = ek_sparse_mlp(&s->model->kernels, s->o.pool, &g->bundles, list, count, x, d, p->m, y, d,
+                         &o, work, work_bytes);
+    return 1;
 }
 
 /* The rows of the list, one after another: of one token with the bits that all rows would have. Of

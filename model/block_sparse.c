@@ -70,7 +70,6 @@ static ek_status sparse_load(struct loader *l, struct block *b, struct error *e)
     size_t               bytes;
     ek_status            s = block_gated.load(l, b, e);
     if (!s) s = load_threshold(l, b->layer, &g->threshold, e);
-    if (!s) s = predict_load(l, b, e);
     if (s) return s;
     if (g->gate_up.bias || g->down.bias)
         return fail(e, EK_E_UNSUPPORTED, "layer %zu: a sparse MLP has no biases", b->layer);
@@ -95,7 +94,8 @@ static ek_status sparse_load(struct loader *l, struct block *b, struct error *e)
     free(columns);
     s          = rows.bad ? rows.bad : task.bad;
     g->neurons = task.to, g->neurons.data = task.data;
-    return s ? fail(e, s, "layer %zu: neurons: %s", b->layer, ek_status_text(s)) : EK_OK;
+    return s ? fail(e, s, "layer %zu: neurons: %s", b->layer, ek_status_text(s))
+             : predict_load(l, b, e);
 }
 
 /* ---- running ---- */
@@ -134,22 +134,16 @@ static size_t open_neurons(float *gate, size_t m, size_t count, float threshold,
     return open;
 }
 
-/* The gates before the activation [m][*count], and the list of their neurons: all, or those that a
- * predictor expects. */
+/* The gates before the activation, [m][count]: of all, or of a predictor's list. */
 static ek_status find_gates(const struct block *b, struct pass *p, const float *x, float *gate,
-                            uint32_t *list, size_t *count, size_t before)
+                            uint32_t *list, size_t count)
 {
     const struct config      *c    = &p->s->model->config;
     const struct gated_block *g    = &b->gated;
     struct projection         only = {
                 .part = {g->gate_up.part[0]}, .parts = 1, .n = c->ffn, .k = c->hidden};
     only.part[0].n = c->ffn; /* the first rows where gate and up are one tensor */
-    *count         = c->ffn;
-    if (predicts(g)) {
-        const ek_status err =
-            predict_list(b, p, x, list, count, (char *)p->work + before, p->work_bytes - before);
-        return err ? err : predict_gates(p, &only, x, list, *count, gate);
-    }
+    if (predicts(g)) return predict_gates(p, &only, x, list, count, gate);
     for (size_t i = 0; i < c->ffn; i++) list[i] = (uint32_t)i;
     return projection_run(p, &only, x, c->hidden, gate, c->ffn);
 }
@@ -164,8 +158,13 @@ static ek_status sparse_run(const struct block *b, struct pass *p, const float *
     float       *gate   = p->work;
     uint32_t    *list   = (uint32_t *)(void *)((char *)p->work + row);
     const size_t before = row + whole_lines(n * sizeof *list);
-    size_t       count;
-    ek_status    err = find_gates(b, p, x, gate, list, &count, before);
+    void        *work   = (char *)p->work + before;
+    const size_t room   = p->work_bytes - before;
+    size_t       count  = n;
+    ek_status    err    = EK_OK;
+    if (predicts(g)) err = predict_list(b, p, x, list, &count, work, room);
+    if (!err && predict_bundles(b, p, x, list, count, y, work, room, &err)) return err;
+    if (!err) err = find_gates(b, p, x, gate, list, count);
     if (!err && count)
         err = ek_act(&s->model->kernels, pass_pool(p, m * count * 4), c->act, gate, NULL, gate,
                      m * count);
@@ -178,7 +177,7 @@ static ek_status sparse_run(const struct block *b, struct pass *p, const float *
                                                                          : s->o.activation,
         .gate        = gate};
     return ek_sparse_mlp(&s->model->kernels, s->o.pool, &g->neurons, list, count, x, c->hidden, m,
-                         y, c->hidden, &o, (char *)p->work + before, p->work_bytes - before);
+                         y, c->hidden, &o, work, room);
 }
 
 const struct block_kind block_sparse = {

@@ -35,6 +35,8 @@ struct gated_block {
     /* of one with a predictor, else without data */
     struct ek_weights   predict_down, predict_up;
     struct ek_mask_rule predict_rule;
+    struct ek_neurons   bundles;      /* of packed gates: gate, up, down of a neuron together */
+    size_t              bundles_most; /* neurons that are read from there at most           */
 };
 
 struct block {
@@ -127,6 +129,10 @@ ek_status predict_work_bytes(const struct block *b, const struct session *s, siz
 /** The neurons expected of any token, ascending. list: [ffn]. */
 ek_status predict_list(const struct block *b, struct pass *p, const float *x, uint32_t *list,
                        size_t *count, void *work, size_t work_bytes);
+/** Few of packed gates: 1, and y is the MLP of these neurons, whatever their gates; work is as for
+ * predict_list. */
+int predict_bundles(const struct block *b, struct pass *p, const float *x, const uint32_t *list,
+                    size_t count, float *y, void *work, size_t work_bytes, ek_status *err);
 /** Their gates before the activation: y [m][count]; room for [m][ffn]. */
 ek_status predict_gates(struct pass *p, const struct projection *gates, const float *x,
                         const uint32_t *list, size_t count, float *y);

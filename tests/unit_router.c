@@ -66,9 +66,9 @@ static void write_theirs(void)
 
 static double expected(const float *x)
 {
-    double sum = second_bias[0];
+    double sum = (double)second_bias[0];
     for (int i = 0; i < WIDE; i++) {
-        double h = first_bias[i];
+        double h = (double)first_bias[i];
         for (int c = 0; c < HIDDEN; c++) h += (double)first[i * HIDDEN + c] * (double)x[c];
         sum += h > 0 ? h * (double)second[i] : 0;
     }

@@ -201,6 +201,24 @@ for kind in "$model" "$work/bf16" "$work/before"; do
             "$($ek "${one[@]}" "${plan[@]}" -t 2)" "$($ek "${one[@]}" "${plan[@]:0:2}" -t 1)"
     done
 done
+for density in 0.1 1; do
+    $ek calibrate -m "$work/before" -f $text --ctx 128 --density $density --out "$work/sparse$density.json" >/dev/null
+done
+for share in 0.14 0.15; do # of packed gates: a neuron's rows together; panels of gates
+    $ek train-predictor -m "$work/before" "${learn[@]:2}" --epochs 10 --rank 96 --rule topk --value $share \
+        --thresholds "$work/sparse0.1.json" --check-chunks 0 --out "$work/few" >/dev/null
+    $ek ppl -m "$work/before" -f $text --ctx 128 --chunks 2 --sparse "$work/sparse1.json" \
+        --predictor "$work/few" >"$work/few$share"
+done
+python3 - "$work" <<'PY'
+import re, sys
+def seen(share, what):
+    return float(re.search(what + r"\D*([0-9.]+)", open(f"{sys.argv[1]}/few{share}").read()).group(1))
+for share in (0.14, 0.15):
+    assert abs(seen(share, "Neurons taken:") - 100 * share) < 0.2
+assert abs(seen(0.14, "Gates computed:") - 14) < 0.2 and seen(0.15, "Gates computed:") > 60
+assert abs(seen(0.15, "PPL =") / seen(0.14, "PPL =") - 1) < 0.05, (seen(0.14, "PPL ="), seen(0.15, "PPL ="))
+PY
 plan=(--sparse "$work/sparse0.3.json" --predictor "$work/predictor1")
 same "texts with a predictor of 1 and 2 threads" "$($ek "${long[@]}" -t 1 "${plan[@]}")" \
     "$($ek "${long[@]}" -t 2 "${plan[@]}")"
