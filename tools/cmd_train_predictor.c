@@ -95,7 +95,7 @@ static int parse(struct predictor_args *a, int argc, char **argv)
         .about = "Trains, for each layer, a product of two small matrices that tells from an MLP's "
                  "input which of\nits neurons will be active. --predictor takes the file, beside "
                  "--sparse.",
-        .env   = NULL};
+        .env   = "EK_"};
     const int status = evaluation_parse(&a->text, &c, list, sizeof list / sizeof *list, argc, argv);
     if (status != ARGS_GO) return status;
     if (isnan(a->value)) a->value = rules[a->rule].value;
