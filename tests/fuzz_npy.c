@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/fuzz_npy.c - any bytes as a .npy file: refused with a line, or read whole. */
-#include "tests/npy.h"
+#include "model/npy.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
 #include "model/file.h"
 #include "model/model.h"
 #include "model/source.h"
-#include "tests/npy.h"
+#include "model/npy.h"
 
 #include <dirent.h>
 #include <jansson.h>

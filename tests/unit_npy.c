@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit_npy.c - .npy files: what NumPy writes is read to the bit, what is broken is refused. */
-#include "tests/npy.h"
+#include "model/npy.h"
 
 #include <criterion/criterion.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A file from its parts; version 1 has a header length of two bytes, the others of four. */
 static unsigned char *file_of(int version, const char *header, const void *elements, size_t bytes,
@@ -103,7 +104,7 @@ Test(npy, refuses)
         {EK_E_FORMAT, 4, "{'descr': '<f4', 'fortran_order': False}", "missing"},
         {EK_E_FORMAT, 4, "", "no dictionary"},
         {EK_E_UNSUPPORTED, 4, "{'descr': '>f4', 'fortran_order': False, 'shape': (1,)}", "<f4"},
-        {EK_E_UNSUPPORTED, 4, "{'descr': '<i4', 'fortran_order': False, 'shape': (1,)}", "<f4"},
+        {EK_E_UNSUPPORTED, 4, "{'descr': '<u4', 'fortran_order': False, 'shape': (1,)}", "<f4"},
         {EK_E_UNSUPPORTED, 4, "{'descr': '<f4', 'fortran_order': True, 'shape': (1,)}", "Fortran"},
         {EK_E_UNSUPPORTED, 4, HEAD "(1,1,1,1,1,1,1,1,1)}", "dimensions"},
     };
@@ -136,6 +137,45 @@ Test(npy, every_cut_is_refused)
         free(part);
     }
     free(p);
+}
+
+Test(npy, int32_and_int64)
+{
+    const int32_t  single[3] = {1, -2, INT32_MAX};
+    const int64_t  full[2]   = {-7, INT64_C(1) << 52};
+    size_t         total;
+    struct npy     a;
+    unsigned char *p = file_of(1, "{'descr': '<i4', 'fortran_order': False, 'shape': (3,)}", single,
+                               sizeof single, &total);
+    cr_assert_eq(npy_parse(&a, "x", p, total, NULL), EK_OK);
+    cr_assert(a.whole && a.count == 3);
+    for (int i = 0; i < 3; i++) cr_assert(a.data[i] == (double)single[i]);
+    npy_free(&a);
+    free(p);
+    p = file_of(1, "{'descr': '<i8', 'fortran_order': False, 'shape': (2,)}", full, sizeof full,
+                &total);
+    cr_assert_eq(npy_parse(&a, "x", p, total, NULL), EK_OK);
+    cr_assert(a.whole && a.data[0] == -7 && a.data[1] == 4503599627370496.0);
+    npy_free(&a);
+    free(p);
+}
+
+Test(npy, ids_come_back)
+{
+    char           path[] = "/tmp/ek_npy_XXXXXX";
+    const uint32_t ids[4] = {0, 3, 70000, INT32_MAX};
+    struct npy     a;
+    const int      fd = mkstemp(path);
+    cr_assert(fd >= 0);
+    close(fd);
+    for (size_t count = 0; count <= 4; count++) {
+        cr_assert_eq(npy_write_ids(path, ids, count, NULL), EK_OK);
+        cr_assert_eq(npy_read(&a, path, NULL), EK_OK);
+        cr_assert(a.whole && a.dims == 1 && a.count == count);
+        for (size_t i = 0; i < count; i++) cr_assert(a.data[i] == (double)ids[i]);
+        npy_free(&a);
+    }
+    unlink(path);
 }
 
 Test(npy, reads_the_golden_logits)

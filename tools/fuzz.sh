@@ -27,7 +27,7 @@ flags=(-std=c11 -O1 -g -D_GNU_SOURCE -I. -Iinclude -fno-omit-frame-pointer
   -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all)
 read -ra libraries <<< "$(pkg-config --libs jansson libpcre2-8 libutf8proc)"
 objects=()
-for f in model/*.c ops/formats.c ops/rope.c tests/npy.c; do
+for f in model/*.c ops/formats.c ops/rope.c; do
   o=$out/objects/$(basename "${f%.c}").o
   if [ ! "$o" -nt "$f" ] || [ -n "$(find model include -name '*.h' -newer "$o" -print -quit)" ]; then
     clang "${flags[@]}" -c "$f" -o "$o" &

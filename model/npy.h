@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/npy.h - arrays as NumPy saves them: reference values of the golden tests. */
-#ifndef EK_TESTS_NPY_H
-#define EK_TESTS_NPY_H
+/* model/npy.h - arrays as NumPy saves them: ids of common tokens, reference values of tests. */
+#ifndef EK_MODEL_NPY_H
+#define EK_MODEL_NPY_H
 #include "model/error.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum { NPY_DIMS = 8 };
 
 struct npy {
     size_t  dims, shape[NPY_DIMS];
     size_t  count; /* product of the shape; 1 for a scalar */
+    int     whole; /* the file holds integers; beyond 2^53 data rounds them */
     double *data;
 };
 
 /**
- * Reads .npy bytes (versions 1 to 3): little-endian float32 or float64 in C order.
+ * Reads .npy bytes (versions 1 to 3): little-endian float32, float64, int32 or int64 in C
+ * order.
  *
  * Returns  EK_OK; EK_E_FORMAT for what is malformed, cut off or followed by something;
  *          EK_E_UNSUPPORTED for other element types, Fortran order, versions and more than NPY_DIMS
@@ -27,4 +30,7 @@ ek_status npy_parse(struct npy *a, const char *path, const void *data, size_t by
 ek_status npy_read(struct npy *a, const char *path, struct error *e);
 
 void npy_free(struct npy *a);
+
+/** Writes a vector of ids, each < 2^31, as int32. */
+ek_status npy_write_ids(const char *path, const uint32_t *ids, size_t count, struct error *e);
 #endif

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/npy.c - reads .npy: a magic, a version, a Python dictionary, the elements. */
-#include "tests/npy.h"
+/* model/npy.c - reads .npy: a magic, a version, a Python dictionary, the elements; writes lists of
+ * ids. */
+#include "model/npy.h"
 #include "model/file.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +17,7 @@ struct header {
     const char *path;
     int         has_descr, has_order, has_shape;
     size_t      element; /* bytes */
+    int         whole;   /* integers */
 };
 
 /* ---- the dictionary ---------------------------------------------------------------------- */
@@ -41,14 +44,18 @@ static ek_status malformed(const struct header *h, const char *what, struct erro
 
 static ek_status parse_descr(struct header *h, struct error *e)
 {
-    if (take(h, "'<f4'"))
-        h->element = 4;
-    else if (take(h, "'<f8'"))
-        h->element = 8;
-    else
-        return fail(e, EK_E_UNSUPPORTED, "%s: npy header: elements are neither '<f4' nor '<f8'",
-                    h->path);
-    return EK_OK;
+    static const struct {
+        const char *text;
+        size_t      bytes;
+        int         whole;
+    } known[] = {{"'<f4'", 4, 0}, {"'<f8'", 8, 0}, {"'<i4'", 4, 1}, {"'<i8'", 8, 1}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (take(h, known[i].text)) {
+            h->element = known[i].bytes, h->whole = known[i].whole;
+            return EK_OK;
+        }
+    return fail(e, EK_E_UNSUPPORTED,
+                "%s: npy header: elements are none of '<f4', '<f8', '<i4', '<i8'", h->path);
 }
 
 static ek_status parse_order(struct header *h, struct error *e)
@@ -156,21 +163,24 @@ static ek_status count_elements(struct npy *a, const struct header *h, size_t by
     return EK_OK;
 }
 
-static double element(const unsigned char *p, size_t bytes)
+static double element(const unsigned char *p, const struct header *h)
 {
     union {
         uint32_t u;
+        int32_t  i;
         float    f;
     } single = {0};
     union {
         uint64_t u;
+        int64_t  i;
         double   f;
     } full = {0};
-    for (size_t i = bytes; i-- > 0;) {
+    for (size_t i = h->element; i-- > 0;) {
         single.u = single.u << 8 | p[i];
         full.u   = full.u << 8 | p[i];
     }
-    return bytes == 4 ? (double)single.f : full.f;
+    if (h->whole) return h->element == 4 ? (double)single.i : (double)full.i;
+    return h->element == 4 ? (double)single.f : full.f;
 }
 
 ek_status npy_parse(struct npy *a, const char *path, const void *data, size_t bytes,
@@ -189,8 +199,9 @@ ek_status npy_parse(struct npy *a, const char *path, const void *data, size_t by
     read.data = malloc((read.count + 1) * sizeof(double));
     if (!read.data) return fail(e, EK_E_NOMEM, "%s: npy: %zu elements", path, read.count);
     const unsigned char *p = (const unsigned char *)data + offset;
-    for (size_t i = 0; i < read.count; i++) read.data[i] = element(p + i * h.element, h.element);
-    *a = read;
+    for (size_t i = 0; i < read.count; i++) read.data[i] = element(p + i * h.element, &h);
+    read.whole = h.whole;
+    *a         = read;
     return EK_OK;
 }
 
@@ -210,4 +221,24 @@ void npy_free(struct npy *a)
 {
     free(a->data);
     *a = (struct npy){0};
+}
+
+ek_status npy_write_ids(const char *path, const uint32_t *ids, size_t count, struct error *e)
+{
+    enum { HEADER = 128, PREFIX = 10 }; /* elements begin at a multiple of 64, as NumPy's do */
+    const size_t   bytes = HEADER + count * sizeof *ids;
+    unsigned char *file  = malloc(bytes);
+    char           text[HEADER - PREFIX + 1];
+    if (!file) return fail(e, EK_E_NOMEM, "%s: npy: %zu elements", path, count);
+    snprintf(text, sizeof text, "{'descr': '<i4', 'fortran_order': False, 'shape': (%zu,), }",
+             count);
+    memset(file, ' ', HEADER);
+    memcpy(file, magic, sizeof magic);
+    file[6] = 1, file[7] = 0, file[8] = HEADER - PREFIX, file[9] = 0;
+    memcpy(file + PREFIX, text, strlen(text)); /* spaces and the line's end close it */
+    file[HEADER - 1] = '\n';
+    if (count) memcpy(file + HEADER, ids, count * sizeof *ids);
+    const ek_status s = file_write(path, file, bytes, e);
+    free(file);
+    return s;
 }
