@@ -104,56 +104,6 @@ static ek_status run_blocks(struct pass *p)
 
 /* ---- the head ---- */
 
-/* Logits of one state, all but the largest -infinity. Working memory holds them, then ek_head's. */
-struct certified {
-    uint32_t id[EK_HEAD_TOP_MAX];
-    float    value[EK_HEAD_TOP_MAX];
-};
-
-static size_t at_most(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-ek_status head_work_bytes(const struct session *s, size_t *bytes)
-{
-    const struct ek_linear_options o    = session_linear_options(s);
-    const struct ek_head           head = {.struct_size = sizeof head,
-                                           .w           = s->model->head.part[0],
-                                           .opt         = &o,
-                                           .screen      = &s->model->screen};
-    const size_t                   most = at_most(EK_HEAD_TOP_MAX, s->model->config.vocab);
-    const struct ek_head_call      c    = {
-                .struct_size = sizeof c, .head = &head, .mode = EK_HEAD_CERTIFIED, .top = most};
-    const ek_status err = ek_head_work_bytes(&c, s->o.pool, bytes);
-    *bytes += whole_lines(sizeof(struct certified));
-    return err;
-}
-
-static ek_status run_certified(struct session *s, const struct pass *p, const float *x,
-                               float *logits)
-{
-    const struct model            *m     = s->model;
-    const size_t                   own   = whole_lines(sizeof(struct certified));
-    struct certified              *found = p->work;
-    const struct ek_linear_options o     = session_linear_options(s);
-    const struct ek_head           head  = {
-                   .struct_size = sizeof head, .w = m->head.part[0], .opt = &o, .screen = &m->screen};
-    const struct ek_head_call c   = {.struct_size = sizeof c,
-                                     .head        = &head,
-                                     .mode        = EK_HEAD_CERTIFIED,
-                                     .x           = x,
-                                     .top         = at_most(s->head_top, m->config.vocab),
-                                     .id          = found->id,
-                                     .value       = found->value};
-    const ek_status           err = ek_head(&m->kernels, s->o.pool, &c, &s->head_counts,
-                                            (char *)p->work + own, p->work_bytes - own);
-    for (size_t i = 0; i < m->config.vocab && !err; i++) logits[i] = -INFINITY;
-    for (size_t i = 0; i < c.top && !err; i++) logits[found->id[i]] = found->value[i];
-    s->head_calls += !err;
-    return err;
-}
-
 /* Logits of the last rows of a step. */
 static ek_status run_head(struct pass *p, size_t rows, float *logits)
 {
@@ -166,9 +116,7 @@ static ek_status run_head(struct pass *p, size_t rows, float *logits)
                                          c->hidden, c->rms_eps);
     if (err) return err;
     pass_tap(p, TAP_HEAD_IN, 0, s->h, rows, c->hidden, c->hidden);
-    if (s->model->screen.error && s->head_top && rows == 1)
-        return run_certified(p->s, p, s->h, logits);
-    return projection_run(&q, &s->model->head, s->h, c->hidden, logits, c->vocab);
+    return head_run(p, s->h, rows, logits);
 }
 
 ek_status forward(struct pass *p, const int32_t *ids, size_t rows, float *logits)

@@ -50,6 +50,11 @@ const struct config *loader_config(const struct loader *l)
     return &l->m->config;
 }
 
+struct model *loader_model(const struct loader *l)
+{
+    return l->m;
+}
+
 /* ---- memory ---- */
 
 /* 64-byte aligned, freed with the model; large pieces on huge pages where the system has them. */
@@ -222,29 +227,6 @@ static ek_status load_ends(struct loader *l, struct error *e)
     return take_vector(l, norm, c->hidden, v, e);
 }
 
-/* A copy of the head in 4 bit with bounds of its error. */
-static ek_status screen_head(struct loader *l, struct error *e)
-{
-    struct model            *m = l->m;
-    const struct ek_weights *w = &m->head.part[0];
-    size_t                   bytes, work_bytes;
-    void                    *mem = NULL, *work = NULL;
-    ek_status s = ek_head_screen_bytes(w, EK_FMT_q4g32, loader_pool(l), &bytes, &work_bytes);
-    if (s == EK_E_UNSUPPORTED)
-        return fail(e, s, "%s: a head in %s cannot be certified", m->source->path,
-                    ek_fmt_info(w->fmt)->name);
-    if (!s) {
-        mem  = load_memory(l, bytes);
-        work = aligned_alloc(64, (work_bytes + 63) / 64 * 64);
-        s    = mem && work ? EK_OK : EK_E_NOMEM;
-    }
-    if (!s)
-        s = ek_head_screen_build(loader_pool(l), w, EK_FMT_q4g32, mem, bytes, work, work_bytes,
-                                 &m->screen);
-    free(work);
-    return s ? fail(e, s, "%s: head: %s", m->source->path, ek_status_text(s)) : EK_OK;
-}
-
 /* ---- the plan ---- */
 
 static const struct block_kind *const llama_like[] = {&block_attention, &block_gated};
@@ -300,7 +282,7 @@ static ek_status load_plan(struct loader *l, struct error *e)
     cuts_drop(&cuts);
     predictors_drop(&m->predictors); /* the blocks have them now */
     if (!s) s = load_ends(l, e);
-    return !s && l->o && l->o->head == HEAD_CERTIFIED ? screen_head(l, e) : s;
+    return !s && l->o ? head_load(l, l->o, e) : s;
 }
 
 /* ---- public ---- */
@@ -336,6 +318,7 @@ void model_close(struct model *m)
     free(m->owned);
     thresholds_drop(&m->thresholds);
     predictors_drop(&m->predictors);
+    router_drop(&m->short_head.router);
     free(m->blocks);
     if (m->tokenizer) tokenizer_close(m->tokenizer);
     if (m->source) source_close(m->source);

@@ -21,9 +21,20 @@ typedef void progress_fn(void *self, const char *what, uint64_t done, uint64_t t
 /** How the next token's logits are found. */
 enum head_mode {
     HEAD_FULL,
+    HEAD_SLICED,    /* common tokens only: the others have no probability                     */
     HEAD_CERTIFIED, /* where only the largest are needed: from a 4-bit copy and the rows that it
-                       cannot rule out; the same logits (ek/head.h) */
+                       cannot rule out; the same logits (ek/head.h); else as HEAD_FULL            */
+    HEAD_ROUTER,    /* sliced, or full where a router expects a rare token                      */
 };
+
+/** How the logits of one state were found, by a head that is not HEAD_FULL. */
+struct head_decision {
+    int32_t position;        /* of the state's token                                          */
+    float   p_rare;          /* what the router expects; NaN without one                      */
+    int     full, verified;  /* all rows were computed; for full_best only                    */
+    int32_t best, full_best; /* likeliest token; that of all rows: best where neither        */
+};
+typedef void head_fn(void *self, const struct head_decision *decision);
 
 struct model_options {
     const ek_pool *pool;   /* for packing at load; NULL: serial                                  */
@@ -31,7 +42,8 @@ struct model_options {
                             weights are not loaded                                             */
     const char    *sparse; /* file of thresholds, or NULL: model/thresholds.h           */
     const char    *predictor; /* with sparse: file of predictors, or NULL: model/predictors.h */
-    enum head_mode head;      /* HEAD_CERTIFIED makes the copy                            */
+    enum head_mode head;
+    const char    *router; /* model/router.h: its directory, or for HEAD_SLICED a list of tokens */
     progress_fn   *progress;
     void          *progress_self;
 };
@@ -92,7 +104,11 @@ struct session_options {
     enum ek_activation   activation; /* EK_ACTIVATION_AUTO, I8, F32                             */
     tap_fn              *tap;        /* or NULL */
     void                *tap_self;
-    const unsigned char *skip; /* [layers] of enum cut_kind: what this session leaves out, or
+    float                router_threshold; /* P(rare) above which all rows are computed         */
+    head_fn             *decided;          /* or NULL: told of every state's logits             */
+    void                *decided_self;
+    int                  head_verify; /* compute all rows too, for full_best                      */
+    const unsigned char *skip;        /* [layers] of enum cut_kind: what this session leaves out, or
                                   NULL. Read at each step: change it when length is 0         */
 };
 
@@ -127,8 +143,12 @@ ek_status model_down_norms(const struct model *m, size_t layer, float *out);
 /** From now on LOGITS_LAST need hold only the `top` largest logits, the rest may be -infinity. 0, or
  * more than a certified head gives: all of them. */
 void session_head_top(struct session *s, size_t top);
-/** Bytes of head that certified calls read, and their number. */
-void session_head_read(const struct session *s, uint64_t *bytes, uint64_t *calls);
+/** What heads other than HEAD_FULL did since the session was opened. */
+struct head_reading {
+    uint64_t calls, full; /* states; those of them for which all rows were computed */
+    uint64_t bytes;       /* of weights                                             */
+};
+struct head_reading session_head_read(const struct session *s);
 
 /** Neurons that sparse MLPs had to choose from, and took, since the session was opened. */
 void session_neurons(const struct session *s, uint64_t *of, uint64_t *taken);

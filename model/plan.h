@@ -9,6 +9,7 @@
 #include "model/cuts.h"
 #include "model/model.h"
 #include "model/predictors.h"
+#include "model/router.h"
 #include "model/thresholds.h"
 
 enum { PARTS_MAX = 3 };
@@ -37,6 +38,14 @@ struct gated_block {
     struct ek_mask_rule predict_rule;
     struct ek_neurons   bundles;      /* of packed gates: gate, up, down of a neuron together */
     size_t              bundles_most; /* neurons that are read from there at most           */
+};
+
+/** What stands beside the matrix of all rows of a head. */
+struct short_head {
+    enum head_mode        mode;
+    struct ek_head_screen screen; /* HEAD_CERTIFIED                            */
+    struct projection     slice;  /* HEAD_SLICED, HEAD_ROUTER: the common rows */
+    struct router         router; /* their ids; its layers for HEAD_ROUTER     */
 };
 
 struct block {
@@ -74,23 +83,23 @@ const struct projection *gated_projection(const struct block *b, size_t i);
 ek_status gated_state_bytes(const struct block *b, const struct session *s, size_t *bytes);
 
 struct model {
-    struct source        *source;
-    struct tokenizer     *tokenizer;
-    struct config         config;
-    struct ek_kernels     kernels;
-    struct block         *blocks;
-    size_t                block_count, blocks_cut;
-    struct projection     head;
-    struct ek_head_screen screen; /* error NULL: the head is not certified */
-    struct ek_weights     embedding;
-    const float          *norm;       /* [hidden] final */
-    struct thresholds     thresholds; /* layers 0: no MLP is sparse */
-    struct predictors     predictors; /* layers 0: all gates are computed */
-    void                **owned;      /* memory of what is not used where it lies */
-    size_t                owned_count, owned_room;
-    uint64_t              packed_bytes;
-    double                load_ms;
-    char                  type[64];
+    struct source    *source;
+    struct tokenizer *tokenizer;
+    struct config     config;
+    struct ek_kernels kernels;
+    struct block     *blocks;
+    size_t            block_count, blocks_cut;
+    struct projection head; /* of all rows */
+    struct short_head short_head;
+    struct ek_weights embedding;
+    const float      *norm;       /* [hidden] final */
+    struct thresholds thresholds; /* layers 0: no MLP is sparse */
+    struct predictors predictors; /* layers 0: all gates are computed */
+    void            **owned;      /* memory of what is not used where it lies */
+    size_t            owned_count, owned_room;
+    uint64_t          packed_bytes;
+    double            load_ms;
+    char              type[64];
 };
 
 /* ---- for load functions ---- */
@@ -114,6 +123,7 @@ const ek_pool           *loader_pool(const struct loader *l);
 ek_status load_vector(struct loader *l, size_t layer, const char *name, size_t n, const float **out,
                       struct error *e);
 const struct config *loader_config(const struct loader *l);
+struct model        *loader_model(const struct loader *l);
 
 /* ---- predictors of sparse MLPs (block_predict.c) ---- */
 
@@ -167,7 +177,7 @@ struct session {
     uint64_t               neurons, neurons_taken; /* of sparse MLPs */
     uint64_t               gates, gates_read;      /* of those with a predictor */
     size_t                 head_top;               /* 0: all logits */
-    uint64_t               head_calls;
+    uint64_t               head_calls, head_full;  /* not by HEAD_FULL; those that took all rows */
     struct ek_head_counts  head_counts;
     void                  *arena;
 };
@@ -193,8 +203,15 @@ static inline size_t whole_lines(size_t bytes)
 
 struct ek_linear_options session_linear_options(const struct session *s);
 
-/** What a certified head wants of a session's working memory. */
+/* ---- the head (head.c) ---- */
+
+/** Makes what the mode wants from the model's head. */
+ek_status head_load(struct loader *l, const struct model_options *o, struct error *e);
+/** What the mode wants of a session's working memory, its projections not included. */
 ek_status head_work_bytes(const struct session *s, size_t *bytes);
+/** logits [rows][vocab] of x [rows][hidden], the last of the step; those not computed are
+ * -infinity. */
+ek_status head_run(struct pass *p, const float *x, size_t rows, float *logits);
 
 /** One step (forward.c): p->m tokens, logits of the last rows of them. */
 ek_status forward(struct pass *p, const int32_t *ids, size_t rows, float *logits);

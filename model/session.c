@@ -114,6 +114,7 @@ static ek_status grow_work(struct session *s, size_t m)
 {
     size_t    own = 0;
     ek_status err = grow_linear(s, &s->model->head, m, &s->linear_bytes);
+    if (!err) err = grow_linear(s, &s->model->short_head.slice, m, &s->linear_bytes);
     for (size_t i = 0; !err && i < s->model->block_count; i++) {
         const struct block      *b = &s->model->blocks[i];
         const struct projection *p;
@@ -141,7 +142,7 @@ static ek_status plan_work(struct session *s)
     for (size_t m = 1; !err && m <= min(s->o.batch, EK_GEMV_MAX_M); m++) err = grow_work(s, m);
     if (!err) err = grow_work(s, s->o.batch);
     size_t head = 0;
-    if (!err && s->model->screen.error) err = head_work_bytes(s, &head);
+    if (!err) err = head_work_bytes(s, &head);
     s->work_bytes   = max(s->work_bytes, round_up(head, LINE));
     s->linear_bytes = round_up(s->linear_bytes, LINE);
     return err;
@@ -346,9 +347,9 @@ void session_head_top(struct session *s, size_t top)
     s->head_top = top <= EK_HEAD_TOP_MAX ? top : 0;
 }
 
-void session_head_read(const struct session *s, uint64_t *bytes, uint64_t *calls)
+struct head_reading session_head_read(const struct session *s)
 {
-    *bytes = s->head_counts.bytes, *calls = s->head_calls;
+    return (struct head_reading){s->head_calls, s->head_full, s->head_counts.bytes};
 }
 
 void session_neurons(const struct session *s, uint64_t *of, uint64_t *taken)

@@ -87,7 +87,7 @@ static struct effect effect_of(const struct evaluation *v, size_t layer)
     double                   kld_e;
     likelihood_perplexity(&r->mine, &made.ppl, &made.ppl_e);
     if (r->count) mean_error(r->kld, r->count, &made.kld, &kld_e);
-    if (r->count) made.same = (double)r->same / (double)r->count;
+    if (r->count) made.same = (double)r->same / (double)r->positions;
     return made;
 }
 

@@ -40,7 +40,7 @@ static int parse(struct chat_args *a, int argc, char **argv)
 {
     const struct arg list[] = {
         SESSION_ARGS(a->session),
-        HEAD_ARG(a->session.head),
+        HEAD_LOG_ARGS(a->session.head),
         {.names = "-n, --n-predict",
          .value = "N",
          .kind  = ARG_SIZE,
@@ -303,13 +303,14 @@ static int converse(struct chat *c)
 
 int cmd_chat(int argc, char **argv)
 {
-    struct chat_args a      = {.sampling = sampling_unset};
+    struct chat_args a      = {.sampling = sampling_unset, .session = {.head = HEAD_ARGS_DEFAULT}};
     struct chat      c      = {.pending = -1};
     int              status = parse(&a, argc, argv);
     if (status != ARGS_GO) return status;
     status = runner_open_model(&c.r, "ek chat", &a.session);
     if (!status) status = prepare(&c, &a);
     if (!status) status = converse(&c);
+    if (!status && a.session.head.verify) head_log_print(&c.r.head, c.r.session, stderr);
     conversation_drop(&c.conversation);
     sampler_close(c.generator.sampler);
     runner_close(&c.r);

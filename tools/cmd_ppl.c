@@ -44,6 +44,7 @@ static int parse(struct ppl_args *a, int argc, char **argv)
          .most  = INT32_MAX,
          .help  = "tokens of each prediction kept exactly; the rest is sampled. Default: 128,\n"
                   "all where the vocabulary is no larger than 4096"},
+        HEAD_LOG_ARGS(a->text.session.head),
     };
     const struct arg_command c = {
         .name  = "ek ppl",
@@ -53,6 +54,8 @@ static int parse(struct ppl_args *a, int argc, char **argv)
         .env   = "EK_"};
     const int status = evaluation_parse(&a->text, &c, list, sizeof list / sizeof *list, argc, argv);
     if (status != ARGS_GO) return status;
+    /* Probabilities need all logits: a certified head computes them as a full one does. */
+    if (a->text.session.head.mode == HEAD_CERTIFIED) a->text.session.head.mode = HEAD_FULL;
     if (!a->save || !a->base) return ARGS_GO;
     fputs("ek ppl: --kl-base-save and --kl-base exclude each other\n", stderr);
     return EXIT_USAGE;
@@ -139,12 +142,14 @@ static int run(struct evaluation *p, struct runner *r, const struct ppl_args *a)
     if (s) return runner_fail(r, &e);
     report_neurons(r);
     report_final(&p->report, p->base ? kl_header(p->base) : NULL);
+    head_log_print(&r->head, r->session, stdout);
+    if (head_log_close(&r->head, &e)) return runner_fail(r, &e);
     return ferror(stdout) ? EXIT_RUN : EXIT_OK;
 }
 
 int cmd_ppl(int argc, char **argv)
 {
-    struct ppl_args   a = {.stride = 0};
+    struct ppl_args   a = {.text.session.head = HEAD_ARGS_DEFAULT};
     struct runner     r;
     struct evaluation p      = {.runner = NULL};
     int               status = parse(&a, argc, argv);

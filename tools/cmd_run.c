@@ -31,7 +31,7 @@ static int parse(struct run_args *a, int argc, char **argv)
 {
     const struct arg list[] = {
         SESSION_ARGS(a->session),
-        HEAD_ARG(a->session.head),
+        HEAD_LOG_ARGS(a->session.head),
         {.names = "-p, --prompt",
          .value = "TEXT",
          .kind  = ARG_TEXT,
@@ -212,9 +212,8 @@ static void print_load(const struct runner *r, const struct sampler_options *o)
 
 /* ---- the run ---- */
 
-static int generate_and_show(const struct runner *r, const struct run_args *a,
-                             const struct tokenizer *t, const struct text *prompt,
-                             const int32_t *ids, size_t count)
+static int generate_and_show(struct runner *r, const struct run_args *a, const struct tokenizer *t,
+                             const struct text *prompt, const int32_t *ids, size_t count)
 {
     struct error                 e;
     const struct config         *c        = model_config(r->model);
@@ -242,6 +241,9 @@ static int generate_and_show(const struct runner *r, const struct run_args *a,
     else if (a->json)
         status = print_json(r, prompt, ids, &out, &reply, &sampling);
     if (!s && a->session.verbose) reply_print(&reply, r->session, 1);
+    if (!s && (a->session.verbose || a->session.head.verify))
+        head_log_print(&r->head, r->session, stderr);
+    if (status == EXIT_OK && head_log_close(&r->head, &e)) status = runner_fail(r, &e);
     if (status == EXIT_OK && ferror(stdout)) status = EXIT_RUN;
     text_drop(&out.text), free(out.ids);
     sampler_close(sampler);
@@ -250,7 +252,7 @@ static int generate_and_show(const struct runner *r, const struct run_args *a,
 
 int cmd_run(int argc, char **argv)
 {
-    struct run_args a      = {.sampling = sampling_unset};
+    struct run_args a      = {.sampling = sampling_unset, .session = {.head = HEAD_ARGS_DEFAULT}};
     int             status = parse(&a, argc, argv);
     struct runner   r;
     struct error    e;

@@ -141,7 +141,7 @@ static int parse(struct speed_args *a, int argc, char **argv)
          .to    = &a->no_warmup,
          .help  = "time the first run too"},
         PLAN_ARGS(a->lobotomy, a->sparse, a->predictor),
-        HEAD_ARG(a->head),
+        HEAD_ARGS(a->head),
         {.names = "-v, --verbose",
          .kind  = ARG_FLAG,
          .to    = &a->verbose,
@@ -182,9 +182,10 @@ static void set_defaults(struct speed_args *a, const struct topology *t)
 
 int cmd_speed(int argc, char **argv)
 {
-    struct speed_args a = {.kv = {.names = KV_NAMES}, .act = {.names = ACT_NAMES}};
-    struct topology   t;
-    const int         status = parse(&a, argc, argv);
+    struct speed_args a = {
+        .kv = {.names = KV_NAMES}, .act = {.names = ACT_NAMES}, .head = HEAD_ARGS_DEFAULT};
+    struct topology t;
+    const int       status = parse(&a, argc, argv);
     if (status != ARGS_GO) return status;
     if (topology_read(&t, "", NULL)) {
         fprintf(stderr, "ek speed: topology: %s\n", strerror(errno));

@@ -142,7 +142,7 @@ static ek_status score(struct evaluation *p, size_t first, size_t n, struct erro
         if (p->base)
             s = report_point(&p->report, &p->points[i], e);
         else
-            likelihood_add(&p->report.mine, p->nll[i]);
+            report_nll(&p->report, p->nll[i]);
     if (p->writer && !s) s = kl_append(p->writer, p->records, n, e);
     p->done += n;
     return s;

@@ -16,8 +16,21 @@ static int grow(double **v, size_t room)
     return more ? 0 : -1;
 }
 
+void report_nll(struct ppl_report *r, double nll)
+{
+    if (isinf(nll))
+        r->impossible++;
+    else
+        likelihood_add(&r->mine, nll);
+}
+
 ek_status report_point(struct ppl_report *r, const struct kl_point *k, struct error *e)
 {
+    r->positions++, r->same += k->same_top != 0;
+    if (isinf(k->nll)) {
+        r->impossible++;
+        return EK_OK;
+    }
     if (r->count == r->room) {
         const size_t room = 2 * r->room + 1024;
         if (grow(&r->kld, room) || grow(&r->dp, room) || grow(&r->ratio, room))
@@ -28,7 +41,7 @@ ek_status report_point(struct ppl_report *r, const struct kl_point *k, struct er
     likelihood_add(&r->base, k->base_nll);
     r->kld[r->count] = k->kld, r->dp[r->count] = k->dp;
     r->ratio[r->count++] = k->nll - k->base_nll;
-    r->least += k->least, r->same += k->same_top != 0;
+    r->least += k->least;
     return EK_OK;
 }
 
@@ -65,10 +78,11 @@ static struct summary summarise(const struct ppl_report *r, int quantiles)
     likelihood_perplexity(&r->base, &s.base, &s.base_e);
     mean_error(r->ratio, n, &s.log_ratio, &s.log_ratio_e);
     mean_error(r->kld, n, &s.kld, &s.kld_e);
+    if (!isfinite(s.kld)) s.kld_e = s.kld;
     mean_error(r->dp, n, &s.dp, &s.dp_e);
     s.least         = r->least / (double)n;
-    s.same          = (double)r->same / (double)n;
-    s.same_e        = n > 1 ? sqrt(s.same * (1 - s.same) / (double)(n - 1)) : 0;
+    s.same          = (double)r->same / (double)r->positions;
+    s.same_e        = n > 1 ? sqrt(s.same * (1 - s.same) / (double)(r->positions - 1)) : 0;
     double *scratch = malloc(n * sizeof *scratch);
     if (!scratch) return s;
     root_mean_square(r->dp, scratch, n, &s.rms, &s.rms_e);
@@ -102,15 +116,8 @@ void report_chunk(const struct ppl_report *r, size_t chunk, int compared)
     fflush(stdout);
 }
 
-static void print_comparison(const struct summary *s, const struct kl_header *base)
+static void print_divergence(const struct summary *s, const struct kl_header *base)
 {
-    puts("\n====== Perplexity statistics ======");
-    printf("Base: %s, %016llx\n", base->name, (unsigned long long)base->model);
-    printf("Mean PPL(Q): %.6f ± %.6f\n", s->ppl, s->ppl_e);
-    printf("Mean PPL(base): %.6f ± %.6f\n", s->base, s->base_e);
-    printf("Mean ln(PPL(Q)/PPL(base)): %.6f ± %.6f\n", s->log_ratio, s->log_ratio_e);
-    printf("Mean PPL(Q)/PPL(base): %.6f ± %.6f\n", exp(s->log_ratio),
-           exp(s->log_ratio) * s->log_ratio_e);
     puts("\n====== KL divergence statistics ======");
     printf("Mean KLD: %.6f ± %.6f\n", s->kld, s->kld_e);
     if (base->top < base->vocab)
@@ -121,6 +128,21 @@ static void print_comparison(const struct summary *s, const struct kl_header *ba
     printf("99.9%% KLD: %.6f\n", s->kld_999);
     printf("99.0%% KLD: %.6f\n", s->kld_99);
     printf("Median KLD: %.6f\n", s->kld_50);
+}
+
+static void print_comparison(const struct summary *s, const struct kl_header *base)
+{
+    puts("\n====== Perplexity statistics ======");
+    printf("Base: %s, %016llx\n", base->name, (unsigned long long)base->model);
+    printf("Mean PPL(Q): %.6f ± %.6f\n", s->ppl, s->ppl_e);
+    printf("Mean PPL(base): %.6f ± %.6f\n", s->base, s->base_e);
+    printf("Mean ln(PPL(Q)/PPL(base)): %.6f ± %.6f\n", s->log_ratio, s->log_ratio_e);
+    printf("Mean PPL(Q)/PPL(base): %.6f ± %.6f\n", exp(s->log_ratio),
+           exp(s->log_ratio) * s->log_ratio_e);
+    if (isfinite(s->kld))
+        print_divergence(s, base);
+    else
+        puts("\nMean KLD: inf, tokens of the base's have no probability here");
     puts("\n====== Token probability statistics ======");
     printf("Mean Δp: %.3f ± %.3f %%\n", 100 * s->dp, 100 * s->dp_e);
     printf("RMS Δp: %.3f ± %.3f %%\n", 100 * s->rms, 100 * s->rms_e);
@@ -134,22 +156,38 @@ void report_final(const struct ppl_report *r, const struct kl_header *base)
         print_comparison(&s, base);
     else
         putchar('\n');
-    printf("Final estimate: PPL = %.4f +/- %.5f\n", s.ppl, s.ppl_e);
+    if (r->impossible)
+        printf(
+            "Impossible: %llu of %llu tokens, to which the head gives no probability; PPL = inf. "
+            "Of the others, the probability of the common tokens being 1: PPL = %.4f +/- %.5f\n",
+            (unsigned long long)r->impossible, (unsigned long long)(r->impossible + r->mine.count),
+            s.ppl, s.ppl_e);
+    else
+        printf("Final estimate: PPL = %.4f +/- %.5f\n", s.ppl, s.ppl_e);
+}
+
+static json_t *number(double v)
+{
+    return isfinite(v) ? json_real(v) : json_null();
 }
 
 json_t *report_json(const struct ppl_report *r, const struct kl_header *base)
 {
-    const struct summary s    = summarise(r, 1);
-    json_t              *root = json_pack("{s:f, s:f}", "ppl", s.ppl, "ppl_error", s.ppl_e);
+    const struct summary s = summarise(r, 1);
+    json_t              *root =
+        json_pack("{s:o, s:o, s:I, s:f}", "ppl", number(r->impossible ? (double)INFINITY : s.ppl),
+                  "ppl_error", number(r->impossible ? (double)INFINITY : s.ppl_e), "impossible",
+                  (json_int_t)r->impossible, "possible_ppl", s.ppl);
     if (!root || !base) return root;
     char checksum[32];
     snprintf(checksum, sizeof checksum, "%016llx", (unsigned long long)base->model);
     json_t *kl = json_pack(
-        "{s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "base",
+        "{s:s, s:s, s:f, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:f}", "base",
         base->name, "base_checksum", checksum, "base_ppl", s.base, "base_ppl_error", s.base_e,
-        "log_ppl_ratio", s.log_ratio, "mean_kld", s.kld, "mean_kld_error", s.kld_e,
-        "mean_kld_lower_bound", s.least, "max_kld", s.kld_max, "kld_99_9", s.kld_999, "kld_99",
-        s.kld_99, "median_kld", s.kld_50, "mean_dp", s.dp, "rms_dp", s.rms, "same_top_p", s.same);
+        "log_ppl_ratio", s.log_ratio, "mean_kld", number(s.kld), "mean_kld_error", number(s.kld_e),
+        "mean_kld_lower_bound", number(s.least), "max_kld", number(s.kld_max), "kld_99_9",
+        number(s.kld_999), "kld_99", number(s.kld_99), "median_kld", number(s.kld_50), "mean_dp",
+        s.dp, "rms_dp", s.rms, "same_top_p", s.same);
     if (!kl || json_object_set_new(root, "kl", kl)) {
         json_decref(root);
         return NULL;

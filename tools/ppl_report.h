@@ -9,12 +9,15 @@
 
 /* Zero-initialised: nothing scored yet. */
 struct ppl_report {
-    struct likelihood mine, base;
-    double           *kld, *dp, *ratio; /* [count] ratio: nll - base_nll */
-    double            least;            /* sum of lower bounds           */
-    size_t            count, room, same;
+    struct likelihood mine, base;                   /* of tokens that have a probability here */
+    uint64_t          impossible;                   /* tokens that have none: a sliced head  */
+    double           *kld, *dp, *ratio;             /* [count] ratio: nll - base_nll */
+    double            least;                        /* sum of lower bounds           */
+    size_t            count, room, positions, same; /* count: of possible tokens */
 };
 
+/* One position. */
+void report_nll(struct ppl_report *r, double nll);
 /* One position held against the base. EK_E_NOMEM. */
 ek_status report_point(struct ppl_report *r, const struct kl_point *k, struct error *e);
 void      report_drop(struct ppl_report *r);

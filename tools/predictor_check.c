@@ -220,7 +220,7 @@ int predictor_check(struct evaluation *v, struct session_args *a, const char *fi
            "%.2f%% of the neurons taken;\nwith predictors too: NLL %+.4f +/- %.4f, same likeliest "
            "token %.2f%%, %.2f%% of the gates computed, %.2f%% of the neurons taken\n%s: written\n",
            windows, before, 100 * taken[0], delta, error,
-           100 * (double)v->report.same / (double)v->report.count, 100 * gates[1], 100 * taken[1],
-           file);
+           100 * (double)v->report.same / (double)v->report.positions, 100 * gates[1],
+           100 * taken[1], file);
     return EXIT_OK;
 }

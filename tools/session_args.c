@@ -78,28 +78,37 @@ int runner_open_model(struct runner *r, const char *command, const struct sessio
                                     .cuts      = a->lobotomy,
                                     .sparse    = a->sparse,
                                     .predictor = a->predictor,
-                                    .head      = (enum head_mode)a->head,
+                                    .head      = (enum head_mode)a->head.mode,
+                                    .router    = a->head.router,
                                     .progress  = progress_show};
     return model_open(&r->model, a->model, &o, &e) ? runner_fail(r, &e) : 0;
 }
 
 int runner_open_session(struct runner *r, const struct session_args *a)
 {
-    struct error                 e;
-    const struct session_options o = {.pool       = &r->threads.pool,
-                                      .kv         = kv_format(a->kv),
-                                      .context    = a->context,
-                                      .batch      = a->batch,
-                                      .sinks      = a->sinks,
-                                      .skip       = a->skip,
-                                      .tap        = a->tap,
-                                      .tap_self   = a->tap_self,
-                                      .activation = act_kind(a->act)};
+    struct error           e;
+    const int              told = a->head.log || a->head.verify;
+    struct session_options o    = {.pool             = &r->threads.pool,
+                                   .kv               = kv_format(a->kv),
+                                   .context          = a->context,
+                                   .batch            = a->batch,
+                                   .sinks            = a->sinks,
+                                   .skip             = a->skip,
+                                   .tap              = a->tap,
+                                   .tap_self         = a->tap_self,
+                                   .activation       = act_kind(a->act),
+                                   .router_threshold = (float)a->head.threshold,
+                                   .head_verify      = a->head.verify,
+                                   .decided          = told ? head_log_add : NULL,
+                                   .decided_self     = &r->head};
+    if (a->head.log && head_log_open(&r->head, a->head.log, &e)) return runner_fail(r, &e);
     return session_open(&r->session, r->model, &o, &e) ? runner_fail(r, &e) : 0;
 }
 
 void runner_close(struct runner *r)
 {
+    struct error e;
+    if (head_log_close(&r->head, &e)) runner_fail(r, &e);
     if (r->session) session_close(r->session);
     if (r->model) model_close(r->model);
     if (r->threads.tp) threads_stop(&r->threads);

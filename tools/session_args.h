@@ -4,8 +4,20 @@
 #define EK_TOOLS_SESSION_ARGS_H
 #include "model/model.h"
 #include "tools/args.h"
+#include "tools/head_log.h"
 #include "tools/pool.h"
 #include "tools/topology.h"
+
+struct head_args {
+    const char *router, *log;
+    double      threshold;
+    int         mode, verify; /* mode: position in HEAD_NAMES, an enum head_mode */
+};
+
+#define HEAD_ARGS_DEFAULT                                                                          \
+    {                                                                                              \
+        .threshold = 0.5                                                                           \
+    }
 
 struct session_args {
     const char          *model, *lobotomy, *sparse, *predictor;
@@ -13,12 +25,13 @@ struct session_args {
     tap_fn              *tap;
     void                *tap_self;
     size_t               threads, context, batch, sinks;
-    int                  kv, act, head, verbose; /* kv, act: positions in KV_NAMES, ACT_NAMES */
+    int                  kv, act, verbose; /* kv, act: positions in KV_NAMES, ACT_NAMES */
+    struct head_args     head;
 };
 
 #define KV_NAMES   "f16|bf16|f32|i8"
 #define ACT_NAMES  "auto|i8|f32"
-#define HEAD_NAMES "full|certified"
+#define HEAD_NAMES "full|sliced|certified|router"
 
 /* Files that change the plan of a model. */
 #define PLAN_ARGS(cuts_, sparse_, predictor_)                                                      \
@@ -38,12 +51,36 @@ struct session_args {
         .help = "with --sparse: only neurons that a file of ek train-predictor expects"            \
     }
 
-/* For commands that need only the likeliest tokens. */
-#define HEAD_ARG(to_)                                                                              \
+/* Entries of the table of options. a: struct head_args. */
+#define HEAD_ARGS(a)                                                                               \
+    {.names = "--head",                                                                            \
+     .value = HEAD_NAMES,                                                                          \
+     .kind  = ARG_CHOICE,                                                                          \
+     .to    = &(a).mode,                                                                           \
+     .help  = "certified: the same tokens from a 4-bit copy and what it cannot rule out;\n"        \
+              "sliced: only the common tokens of --router; router: those, or all\n"                \
+              "where the router expects a rare one; default: full"},                                \
+        {.names = "--router",                                                                      \
+         .value = "DIR",                                                                           \
+         .kind  = ARG_TEXT,                                                                        \
+         .to    = &(a).router,                                                                     \
+         .help  = "what ek train-router wrote"},                                                    \
     {                                                                                              \
-        .names = "--head", .value = HEAD_NAMES, .kind = ARG_CHOICE, .to = &(to_),                  \
-        .help = "certified: the largest logits from a 4-bit copy and what it cannot\n"             \
-                "rule out; the same tokens, fewer bytes"                                           \
+        .names = "--router-threshold", .value = "P", .kind = ARG_REAL, .to = &(a).threshold,       \
+        .most = 1, .help = "P(rare) above which all tokens are looked at; default: 0.5"            \
+    }
+
+/* The same, for commands that run one text: a log of what the head decides. */
+#define HEAD_LOG_ARGS(a)                                                                           \
+    HEAD_ARGS(a),                                                                                  \
+        {.names = "--head-log",                                                                    \
+         .value = "FILE",                                                                          \
+         .kind  = ARG_TEXT,                                                                        \
+         .to    = &(a).log,                                                                        \
+         .help  = "a line of JSON for each token: how its logits were found"},                      \
+    {                                                                                              \
+        .names = "--head-verify", .kind = ARG_FLAG, .to = &(a).verify,                             \
+        .help = "run the full head beside --head and tell how often they agree"                    \
     }
 
 /* Entries of the table of options. a: struct session_args. */
@@ -104,6 +141,7 @@ struct runner {
     struct threads  threads;
     struct model   *model;
     struct session *session;
+    struct head_log head;
 };
 
 /* The cache format and activation of a choice. */

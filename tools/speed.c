@@ -82,22 +82,24 @@ static double kv_read(struct lane *l, uint64_t before)
 /* One repetition on one lane and, beside it, the read bandwidth. */
 static int repeat(struct speed *s, struct lane *l, const struct speed_test *t)
 {
-    const double reading = 0.05;
-    uint64_t     before, total, of[2], taken[2], gates[2], gates_read[2], read[2], calls[2];
-    int          bad = to_depth(s, l, t->depth);
+    const double        reading = 0.05;
+    uint64_t            before, total, of[2], taken[2], gates[2], gates_read[2];
+    struct head_reading head[2];
+    int                 bad = to_depth(s, l, t->depth);
     if (bad) return bad;
     session_kv_used(l->session, &before, &total);
     session_neurons(l->session, &of[0], &taken[0]);
     session_gates(l->session, &gates[0], &gates_read[0]);
-    session_head_read(l->session, &read[0], &calls[0]);
+    head[0]    = session_head_read(l->session);
     double *ns = &l->result.ns[l->result.repetitions];
     bad        = run_once(s, l, t, ns);
     if (bad) return bad;
     session_neurons(l->session, &of[1], &taken[1]);
     session_gates(l->session, &gates[1], &gates_read[1]);
-    session_head_read(l->session, &read[1], &calls[1]);
-    if (calls[1] > calls[0])
-        l->result.head = (double)(read[1] - read[0]) / (double)(calls[1] - calls[0]);
+    head[1] = session_head_read(l->session);
+    if (head[1].calls > head[0].calls)
+        l->result.head =
+            (double)(head[1].bytes - head[0].bytes) / (double)(head[1].calls - head[0].calls);
     if (of[1] > of[0]) l->result.neurons = (double)(taken[1] - taken[0]) / (double)(of[1] - of[0]);
     if (gates[1] > gates[0])
         l->result.gates = (double)(gates_read[1] - gates_read[0]) / (double)(gates[1] - gates[0]);
@@ -261,13 +263,14 @@ static int run_setting(struct speed *s)
     struct error e;
     int          bad = 0;
     for (size_t j = 0; j < s->lane_count && !bad; j++) {
-        const struct session_options o = {.pool       = &s->lanes[j].threads.pool,
-                                          .kv         = kv_format(s->kv),
-                                          .context    = s->context,
-                                          .batch      = s->batch,
-                                          .activation = act_kind(s->act)};
+        const struct session_options o = {.pool             = &s->lanes[j].threads.pool,
+                                          .kv               = kv_format(s->kv),
+                                          .context          = s->context,
+                                          .batch            = s->batch,
+                                          .activation       = act_kind(s->act),
+                                          .router_threshold = (float)s->a->head.threshold};
         if (session_open(&s->lanes[j].session, s->r.model, &o, &e)) bad = runner_fail(&s->r, &e);
-        if (!bad && s->a->head) session_head_top(s->lanes[j].session, 1);
+        if (!bad && s->a->head.mode) session_head_top(s->lanes[j].session, 1);
     }
     if (!bad) bad = first_token(s);
     if (!bad) bad = open_roof(s);
@@ -321,7 +324,8 @@ static int run_model(struct speed *s, const char *path)
                                       .cuts      = a->lobotomy,
                                       .sparse    = a->sparse,
                                       .predictor = a->predictor,
-                                      .head      = (enum head_mode)a->head,
+                                      .head      = (enum head_mode)a->head.mode,
+                                      .router    = a->head.router,
                                       .progress  = progress_show};
     int                        bad = 0;
     if (model_open(&s->r.model, path, &o, &e)) return runner_fail(&s->r, &e);

@@ -3,6 +3,7 @@
 #ifndef EK_TOOLS_SPEED_H
 #define EK_TOOLS_SPEED_H
 #include "tools/args.h"
+#include "tools/session_args.h"
 #include "tools/topology.h"
 
 enum { MODELS_MAX = 16, LANES_MAX = 16, CHOICES_MAX = 4 };
@@ -26,7 +27,8 @@ struct speed_args {
     struct choices   kv, act;
     size_t           repetitions, memory;
     double           delay;
-    int              format, no_warmup, verbose, head;
+    int              format, no_warmup, verbose;
+    struct head_args head;
     const char      *out, *lobotomy, *sparse, *predictor;
 };
 
