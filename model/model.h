@@ -80,14 +80,17 @@ typedef void tap_fn(void *self, enum tap tap, size_t layer, const float *x, size
                     size_t ld);
 
 struct session_options {
-    const ek_pool       *pool;       /* NULL: serial                                            */
-    enum ek_fmt          kv;         /* EK_FMT_f32, f16, bf16 or i8                             */
-    size_t               context;    /* tokens; 0: the model's, at most SESSION_CONTEXT         */
-    size_t               batch;      /* tokens of one prefill step; 0: SESSION_BATCH            */
-    size_t               sinks;      /* with a window: first tokens that stay visible           */
-    enum ek_activation   activation; /* EK_ACTIVATION_AUTO, I8, F32                             */
-    tap_fn              *tap;        /* or NULL */
-    void                *tap_self;
+    const ek_pool     *pool;       /* NULL: serial                                            */
+    enum ek_fmt        kv;         /* EK_FMT_f32, f16, bf16 or i8                             */
+    size_t             context;    /* tokens; 0: the model's, at most SESSION_CONTEXT         */
+    size_t             batch;      /* tokens of one prefill step; 0: SESSION_BATCH            */
+    size_t             sinks;      /* with a window: first tokens that stay visible           */
+    enum ek_activation activation; /* EK_ACTIVATION_AUTO, I8, F32                             */
+    tap_fn            *tap;        /* or NULL */
+    void              *tap_self;
+    uint64_t weight_cache; /* bytes of neurons kept in memory while the others stay in the file; 0:
+                              neurons are read where they are mapped. Needs thresholds and stored
+                              neurons                                                        */
     const unsigned char *skip; /* [layers] of enum cut_kind: what this session leaves out, or
                                   NULL. Read at each step: change it when length is 0         */
 };
@@ -128,6 +131,10 @@ void session_head_read(const struct session *s, uint64_t *bytes, uint64_t *calls
 
 /** Neurons that sparse MLPs had to choose from, and took, since the session was opened. */
 void session_neurons(const struct session *s, uint64_t *of, uint64_t *taken);
+
+/** What the weight cache has done since the session was opened; 0 where there is none. */
+struct tier_counts; /* model/tier.h */
+int session_weight_cache(const struct session *s, struct tier_counts *counts);
 
 /** Tokens so far. */
 size_t session_length(const struct session *s);

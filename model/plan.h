@@ -9,6 +9,7 @@
 #include "model/cuts.h"
 #include "model/model.h"
 #include "model/thresholds.h"
+#include "model/tier.h"
 
 enum { PARTS_MAX = 3 };
 
@@ -29,8 +30,9 @@ struct attention_block {
 struct gated_block {
     struct projection gate_up, down;
     /* of a sparse block: the same up and down weights, neuron by neuron */
-    struct ek_neurons neurons;
-    float             threshold; /* neurons with |act(gate)| below it are left out */
+    struct ek_neurons    neurons;
+    float                threshold; /* neurons with |act(gate)| below it are left out */
+    const struct tensor *stored; /* neurons as the file has them: there is no other up and down */
 };
 
 struct block {
@@ -100,7 +102,10 @@ ek_status load_projection(struct loader *l, size_t layer, const struct projectio
                           struct projection *p, struct error *e);
 /** Memory that lives as long as the model, 64-byte aligned; NULL when there is none. */
 void *load_memory(struct loader *l, size_t bytes);
-/** The threshold of a layer's sparse MLP; names what is missing. */
+/** The neurons that a file has of a layer, or NULL. */
+const struct tensor *load_neurons(const struct loader *l, size_t layer);
+/** The threshold of a layer's sparse MLP, 0 where neurons are stored and none were asked for; names
+ * what is missing. */
 ek_status      load_threshold(struct loader *l, size_t layer, float *out, struct error *e);
 const ek_pool *loader_pool(const struct loader *l);
 ek_status load_vector(struct loader *l, size_t layer, const char *name, size_t n, const float **out,
@@ -135,6 +140,7 @@ struct session {
     size_t                 length;
     uint64_t               kv_bytes;
     uint64_t               neurons, neurons_taken; /* of sparse MLPs */
+    struct tier           *tier;                   /* NULL: neurons are read where they lie */
     size_t                 head_top;               /* 0: all logits */
     uint64_t               head_calls;
     struct ek_head_counts  head_counts;

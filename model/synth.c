@@ -2,6 +2,8 @@
 /* model/synth.c - writes models of random weights. */
 #include "model/synth.h"
 
+#include "ek/sparse.h"
+#include "model/container_inner.h"
 #include "model/random.h"
 #include "model/written.h"
 
@@ -135,6 +137,33 @@ static void fill_range(void *task, size_t begin, size_t end)
     }
 }
 
+/* A neuron whose rows have the scales of such weights, and none where they are padding. */
+static ek_status make_neuron(const struct job *j, uint64_t seed, void **model)
+{
+    enum { ROWS = CONTAINER_NEURON_ROWS };
+    float    *x = malloc(j->k * sizeof *x);
+    size_t    one;
+    ek_status bad = ek_neurons_bytes(j->fmt, 1, j->k, ROWS, &one, NULL);
+    *model        = bad ? NULL : aligned_alloc(64, one);
+    if (!bad && (!x || !*model)) bad = EK_E_NOMEM;
+    for (size_t r = 0; r < ROWS && !bad; r++) {
+        for (size_t c = 0; c < j->k; c++) x[c] = next_weight(&seed);
+        bad = ek_neurons_quantize(j->fmt, x, j->k, 1, 1, j->k, ROWS, r, *model, one);
+    }
+    free(x);
+    return bad;
+}
+
+/* Neurons are filled as what has the same bytes: packed, panels of one neuron each; floats, rows. */
+static ek_status as_matrix(const struct job *neurons, struct job *j)
+{
+    const int packed = ek_fmt_info(neurons->fmt)->layout == EK_LAYOUT_PANEL16;
+    *j               = *neurons;
+    j->n             = neurons->n * (packed ? EK_PANEL_ROWS : CONTAINER_NEURON_ROWS);
+    return packed || ek_neuron_width(neurons->fmt, neurons->k) == neurons->k ? EK_OK
+                                                                             : EK_E_UNSUPPORTED;
+}
+
 /* The template panel of a packed format, or the table of floats. */
 static ek_status make_model(const struct job *j, uint64_t seed, void **model)
 {
@@ -179,19 +208,25 @@ static ek_status put_vector(struct synth *s, const struct job *j, size_t i, size
     return bad;
 }
 
-static ek_status put_matrix(struct synth *s, const struct job *j, size_t i)
+static ek_status put_matrix(struct synth *s, const struct job *job, size_t i, size_t all)
 {
     enum { CHUNK = 16 << 20 };
-    struct fill  f      = {.job = j, .seed = s->seed ^ (i + 1) * UINT64_C(0x2545F4914F6CDD1D)};
-    void        *model  = NULL;
+    const int   neurons = job->role == PART_NEURONS;
+    const int   packed  = ek_fmt_info(job->fmt)->layout == EK_LAYOUT_PANEL16;
+    struct job  as = *job, *j = &as;
+    struct fill f     = {.job = j, .seed = s->seed ^ (i + 1) * UINT64_C(0x2545F4914F6CDD1D)};
+    void       *model = NULL;
+    ek_status   bad   = neurons ? as_matrix(job, j) : EK_OK;
+    if (!bad)
+        bad = neurons && packed ? make_neuron(job, f.seed, &model) : make_model(j, f.seed, &model);
+    if (!bad && neurons && packed)
+        bad = ek_neurons_bytes(j->fmt, 1, j->k, CONTAINER_NEURON_ROWS, &f.panel_bytes, NULL);
+    else if (!bad)
+        bad = ek_weights_bytes(j->fmt, EK_PANEL_ROWS, j->k, &f.panel_bytes, NULL);
     const size_t panels = (j->n + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS;
-    size_t       all;
-    ek_status    bad = make_model(j, f.seed, &model);
-    if (!bad) bad = ek_weights_bytes(j->fmt, EK_PANEL_ROWS, j->k, &f.panel_bytes, NULL);
-    if (!bad) bad = ek_weights_bytes(j->fmt, j->n, j->k, &all, NULL);
-    const size_t step = f.panel_bytes && f.panel_bytes < CHUNK ? CHUNK / f.panel_bytes : 1;
-    f.model           = model;
-    f.out             = bad ? NULL : aligned_alloc(64, (step * f.panel_bytes + 63) / 64 * 64);
+    const size_t step   = f.panel_bytes && f.panel_bytes < CHUNK ? CHUNK / f.panel_bytes : 1;
+    f.model             = model;
+    f.out               = bad ? NULL : aligned_alloc(64, (step * f.panel_bytes + 63) / 64 * 64);
     if (!bad && !f.out) bad = EK_E_NOMEM;
     if (bad) bad = fail(s->e, bad, "%s: %s", j->name, ek_status_text(bad));
     for (; f.first_panel < panels && !bad; f.first_panel += step) {
@@ -233,7 +268,7 @@ ek_status synth_write(const struct config *c, uint64_t seed, const char *dst,
     for (size_t i = 0; i < p.count && !bad; i++) {
         const struct job *j = written_job(&p, &tensors[i]);
         bad = j->role == PART_NORM || j->role == PART_BIAS ? put_vector(&s, j, i, tensors[i].bytes)
-                                                           : put_matrix(&s, j, i);
+                                                           : put_matrix(&s, j, i, tensors[i].bytes);
     }
     if (!bad) bad = container_end(s.out, e);
     container_close(s.out);

@@ -2,6 +2,7 @@
 /* tools/session_args.c - opens threads, model and session for a command. */
 #include "tools/session_args.h"
 
+#include "model/tier.h"
 #include "tools/ek.h"
 #include "tools/progress.h"
 
@@ -85,16 +86,31 @@ int runner_open_model(struct runner *r, const char *command, const struct sessio
 int runner_open_session(struct runner *r, const struct session_args *a)
 {
     struct error                 e;
-    const struct session_options o = {.pool       = &r->threads.pool,
-                                      .kv         = kv_format(a->kv),
-                                      .context    = a->context,
-                                      .batch      = a->batch,
-                                      .sinks      = a->sinks,
-                                      .skip       = a->skip,
-                                      .tap        = a->tap,
-                                      .tap_self   = a->tap_self,
-                                      .activation = act_kind(a->act)};
+    const struct session_options o = {.pool         = &r->threads.pool,
+                                      .kv           = kv_format(a->kv),
+                                      .context      = a->context,
+                                      .batch        = a->batch,
+                                      .sinks        = a->sinks,
+                                      .weight_cache = (uint64_t)a->weight_cache << 20,
+                                      .skip         = a->skip,
+                                      .tap          = a->tap,
+                                      .tap_self     = a->tap_self,
+                                      .activation   = act_kind(a->act)};
     return session_open(&r->session, r->model, &o, &e) ? runner_fail(r, &e) : 0;
+}
+
+void weight_cache_print(const struct session *s)
+{
+    struct tier_counts c;
+    if (!session_weight_cache(s, &c)) return;
+    fprintf(
+        stderr,
+        "weight cache: %llu neurons a layer; hits %llu, read %llu (%.1f MiB in %llu requests%s), "
+        "moved %.1f MiB, churn %.1f %%, stalled %.2f s\n",
+        (unsigned long long)c.capacity, (unsigned long long)c.hits, (unsigned long long)c.rows_read,
+        (double)c.bytes_read / 0x1p20, (unsigned long long)c.requests,
+        c.direct ? "" : ", through the page cache", (double)c.bytes_moved / 0x1p20, 100 * c.churn,
+        c.stall_s);
 }
 
 void runner_close(struct runner *r)

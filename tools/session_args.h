@@ -12,7 +12,7 @@ struct session_args {
     const unsigned char *skip; /* as in session_options */
     tap_fn              *tap;
     void                *tap_self;
-    size_t               threads, context, batch, sinks;
+    size_t               threads, context, batch, sinks, weight_cache; /* weight_cache: MiB */
     int                  kv, act, head, verbose; /* kv, act: positions in KV_NAMES, ACT_NAMES */
 };
 
@@ -31,6 +31,15 @@ struct session_args {
         .names = "--sparse", .value = "FILE", .kind = ARG_TEXT, .to = &(sparse_),                  \
         .help = "leave out MLP neurons below the thresholds of ek calibrate;\n"                    \
                 "steps of more than 8 tokens stay whole"                                           \
+    }
+
+/* For commands that decode. */
+#define WEIGHT_CACHE_ARG(to_)                                                                      \
+    {                                                                                              \
+        .names = "--weight-cache", .value = "MIB", .kind = ARG_SIZE, .to = &(to_), .least = 1,     \
+        .most = 1 << 24,                                                                           \
+        .help = "with --sparse on a model of ek convert --neurons: keep so much of\n"              \
+                "the MLPs' neurons in memory, read others from the file"                           \
     }
 
 /* For commands that need only the likeliest tokens. */
@@ -116,6 +125,9 @@ void runner_close(struct runner *r);
 
 /* Prints "ek run: line" on stderr; EXIT_RUN. */
 int runner_fail(const struct runner *r, const struct error *e);
+
+/* What the weight cache did, one line on stderr; nothing where there is none. */
+void weight_cache_print(const struct session *s);
 
 double seconds_now(void);
 /* Most memory that this process ever had resident, in bytes. */
