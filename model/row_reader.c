@@ -13,10 +13,10 @@
 #include <unistd.h>
 
 enum {
-    REQUESTS     = 16,
+    REQUESTS     = 32,
     REQUESTS_MAX = 64,
-    BUFFER       = 256 << 10, /* of one request                                              */
-    BRIDGE       = 4 << 10,   /* a gap this small is read too: cheaper than another request  */
+    BUFFER       = 128 << 10, /* of one request */
+    BRIDGE       = 12 << 10,  /* a gap this small is read too: cheaper than a request */
     SMALL_BLOCK  = 512,
     BLOCK        = 4096, /* aligned to this, direct reads succeed on every disk         */
 };

@@ -25,7 +25,7 @@ struct row_source {
 };
 
 struct row_reader_options {
-    size_t                   requests; /* in flight, one thread each; 0: 16                    */
+    size_t                   requests; /* in flight, one thread each; 0: 32                    */
     const struct row_source *source;   /* NULL: the file                                       */
 };
 
@@ -33,7 +33,7 @@ struct row_reader_options {
  * Opens path for reading rows. Reads go around the page cache (O_DIRECT) where the file system lets
  * them; else through it, without read-ahead.
  *
- * Memory   a buffer of 256 KiB for each request in flight
+ * Memory   a buffer of 128 KiB for each request in flight
  * Returns  EK_OK; EK_E_IO; EK_E_NOMEM (threads too). */
 ek_status row_reader_open(struct row_reader **r, const char *path,
                           const struct row_reader_options *o, struct error *e);

@@ -137,31 +137,31 @@ static void fill_range(void *task, size_t begin, size_t end)
     }
 }
 
-/* A neuron whose rows have the scales of such weights, and none where they are padding. */
-static ek_status make_neuron(const struct job *j, uint64_t seed, void **model)
+/* A row of a neuron with the scales of such weights, and none where it is padding. */
+static ek_status make_row(const struct job *neurons, uint64_t seed, void **model)
 {
-    enum { ROWS = CONTAINER_NEURON_ROWS };
-    float    *x = malloc(j->k * sizeof *x);
-    size_t    one;
-    ek_status bad = ek_neurons_bytes(j->fmt, 1, j->k, ROWS, &one, NULL);
-    *model        = bad ? NULL : aligned_alloc(64, one);
+    const size_t d = neurons->k;
+    float       *x = malloc(d * sizeof *x);
+    size_t       one;
+    ek_status    bad = ek_neurons_bytes(neurons->fmt, 1, d, 1, &one, NULL);
+    *model           = bad ? NULL : aligned_alloc(64, one);
     if (!bad && (!x || !*model)) bad = EK_E_NOMEM;
-    for (size_t r = 0; r < ROWS && !bad; r++) {
-        for (size_t c = 0; c < j->k; c++) x[c] = next_weight(&seed);
-        bad = ek_neurons_quantize(j->fmt, x, j->k, 1, 1, j->k, ROWS, r, *model, one);
-    }
+    for (size_t c = 0; c < d && !bad; c++) x[c] = next_weight(&seed);
+    if (!bad) bad = ek_neurons_quantize(neurons->fmt, x, d, 1, 1, d, 1, 0, *model, one);
     free(x);
     return bad;
 }
 
-/* Neurons are filled as what has the same bytes: packed, panels of one neuron each; floats, rows. */
+/* Neurons are filled as the matrix of the same bytes: a row is a panel where it is packed. */
 static ek_status as_matrix(const struct job *neurons, struct job *j)
 {
-    const int packed = ek_fmt_info(neurons->fmt)->layout == EK_LAYOUT_PANEL16;
-    *j               = *neurons;
-    j->n             = neurons->n * (packed ? EK_PANEL_ROWS : CONTAINER_NEURON_ROWS);
-    return packed || ek_neuron_width(neurons->fmt, neurons->k) == neurons->k ? EK_OK
-                                                                             : EK_E_UNSUPPORTED;
+    const size_t width = ek_neuron_width(neurons->fmt, neurons->k);
+    *j                 = *neurons;
+    j->n               = neurons->n * CONTAINER_NEURON_ROWS;
+    if (ek_fmt_info(neurons->fmt)->layout != EK_LAYOUT_PANEL16)
+        return width == neurons->k ? EK_OK : EK_E_UNSUPPORTED;
+    j->n *= EK_PANEL_ROWS, j->k = width / EK_PANEL_ROWS;
+    return EK_OK;
 }
 
 /* The template panel of a packed format, or the table of floats. */
@@ -218,11 +218,8 @@ static ek_status put_matrix(struct synth *s, const struct job *job, size_t i, si
     void       *model = NULL;
     ek_status   bad   = neurons ? as_matrix(job, j) : EK_OK;
     if (!bad)
-        bad = neurons && packed ? make_neuron(job, f.seed, &model) : make_model(j, f.seed, &model);
-    if (!bad && neurons && packed)
-        bad = ek_neurons_bytes(j->fmt, 1, j->k, CONTAINER_NEURON_ROWS, &f.panel_bytes, NULL);
-    else if (!bad)
-        bad = ek_weights_bytes(j->fmt, EK_PANEL_ROWS, j->k, &f.panel_bytes, NULL);
+        bad = neurons && packed ? make_row(job, f.seed, &model) : make_model(j, f.seed, &model);
+    if (!bad) bad = ek_weights_bytes(j->fmt, EK_PANEL_ROWS, j->k, &f.panel_bytes, NULL);
     const size_t panels = (j->n + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS;
     const size_t step   = f.panel_bytes && f.panel_bytes < CHUNK ? CHUNK / f.panel_bytes : 1;
     f.model             = model;
