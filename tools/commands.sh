@@ -163,6 +163,41 @@ same "sparse texts of 1 and 2 threads" "$($ek "${long[@]}" -t 1 --sparse "$work/
 refused 1 "$ek" run -m "$work/before" -p x --sparse "$work/sparse1.json"
 refused 1 "$ek" run -m "$model" -p x --sparse "$work/cuts.json"
 
+echo "== neurons in the file: the same bits mapped, and read through caches of any size"
+$ek convert "$model" "$work/neurons" --type same --neurons
+$ek info -m "$work/neurons" --verify | grep -q ' checksums agree' || fail "checksums of neurons"
+$ek calibrate -m "$work/neurons" -f $text --ctx 128 --density 0.3 --out "$work/stored.json" >/dev/null
+stored=(-m "$work/neurons" --sparse "$work/stored.json")
+mapped=$($ek run "${stored[@]}" -p "$prompt" --temp 0 -n 60 --ids -t 1)
+for cache in 1 2 20; do
+    for threads in 1 2; do
+        same "ids with a weight cache of $cache MiB, $threads threads" "$mapped" \
+            "$($ek run "${stored[@]}" -p "$prompt" --temp 0 -n 60 --ids -t $threads --weight-cache $cache)"
+    done
+done
+ppl=(ppl "${stored[@]}" -f "$text" --ctx 128 --chunks 2)
+same "perplexities with a weight cache" "$($ek "${ppl[@]}")" "$($ek "${ppl[@]}" --weight-cache 2)"
+sed "s/$(grep -o '"checksum": "[0-9a-f]*"' "$work/stored.json" | head -n 1)/$(
+    grep -o '"checksum": "[0-9a-f]*"' "$work/sparse0.3.json" | head -n 1)/" "$work/stored.json" >"$work/made.json"
+few=(-p "$prompt" -b 1 --temp 0 -n 20 --ids) # token by token: no step takes all neurons
+same "ids of neurons stored and made at load" "$($ek run "${stored[@]}" "${few[@]}")" \
+    "$($ek run -m "$model" --sparse "$work/made.json" "${few[@]}")"
+$ek run -m "$work/neurons" -p "$prompt" -n 4 >/dev/null
+$ek speed "${stored[@]}" -p 0 -n 8 -r 1 -t 1 --weight-cache 1 -o json >"$work/cache.json"
+python3 - "$work/cache.json" <<'PY'
+import json, sys
+r = json.load(open(sys.argv[1]))[0]
+assert 0 < r["cache_neurons"] < 704 and r["cache_rows_read"] > 0 and r["cache_stall_ns"] > 0, r
+assert r["cache_bytes_read"] >= r["cache_bytes_moved"] > 0 and 0 < r["cache_churn"] <= 1, r
+PY
+refused 1 "$ek" run -m "$work/neurons" -p x --weight-cache 4
+refused 1 "$ek" run -m "$model" -p x --sparse "$work/sparse0.3.json" --weight-cache 4
+refused 2 "$ek" run "${stored[@]}" -p x --weight-cache 0
+refused 2 "$ek" run "${stored[@]}" -p x --weight-cache much
+refused 1 "$ek" convert "$work/neurons" "$work/x" --type q8
+refused 1 "$ek" convert "$model" "$work/x" --type q4k --neurons
+refused 1 "$ek" profile -m "$work/neurons" -f $text --ctx 128 --chunks 1
+
 echo "== what makes no sense"
 refused 1 "$ek" run -m "$work/none" -p x
 refused 1 "$ek" run -m README.md -p x
