@@ -35,7 +35,7 @@ struct row_reader_options {
  *
  * Memory   a buffer of 128 KiB for each request in flight
  * Returns  EK_OK; EK_E_IO; EK_E_NOMEM (threads too). */
-ek_status row_reader_open(struct row_reader **r, const char *path,
+ek_status row_reader_open(struct row_reader **out, const char *path,
                           const struct row_reader_options *o, struct error *e);
 void      row_reader_close(struct row_reader *r);
 

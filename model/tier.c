@@ -45,7 +45,7 @@ static double now(void)
 
 static int has(const uint64_t *mask, size_t i)
 {
-    return mask[i / 64] >> i % 64 & 1;
+    return (int)(mask[i / 64] >> i % 64 & 1);
 }
 static void put(uint64_t *mask, size_t i)
 {

@@ -43,7 +43,7 @@ struct tier_counts {
 
 /** EK_OK; EK_E_ARG (a budget below one neuron for each layer, layers unlike each other), EK_E_IO,
  * EK_E_NOMEM. */
-ek_status tier_open(struct tier **t, const struct tier_options *o, struct error *e);
+ek_status tier_open(struct tier **out, const struct tier_options *o, struct error *e);
 void      tier_close(struct tier *t);
 
 /**
