@@ -118,7 +118,7 @@ static ek_status open_layer(struct tier *t, size_t i, const struct tier_layer *f
     *l          = (struct layer){.layer = from->layer, .begin = from->neurons->begin};
     ek_status s = ek_wcache_bytes(&c, &bytes);
     if (s) return s;
-    l->memory = aligned_alloc(64, bytes);
+    l->memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
     l->used   = calloc(t->n, sizeof *l->used);
     return l->memory && l->used ? ek_wcache_init(&c, l->memory, bytes, &l->cache) : EK_E_NOMEM;
 }
