@@ -91,7 +91,8 @@ ek_status predict_load(struct loader *l, struct block *b, struct error *e)
     ek_status                     s    = pack(l, &from->down, fmt, &g->predict_down);
     if (!s) s = pack(l, &from->up, fmt, &g->predict_up);
     g->predict_rule = predictors_rule(p, b->layer, g->predict_up.n);
-    if (!s && ek_fmt_info(gate)->kind != EK_FMT_FLOAT) s = bundle(l, g);
+    /* Neurons of a file are there to be in memory once at most: no copy with gates. */
+    if (!s && ek_fmt_info(gate)->kind != EK_FMT_FLOAT && !g->stored) s = bundle(l, g);
     return s ? fail(e, s, "layer %zu: predictor: %s", b->layer, ek_status_text(s)) : EK_OK;
 }
 

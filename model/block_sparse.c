@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* model/block_sparse.c - a gated MLP that reads up and down rows only of neurons whose gate is open
  * (CATS, arXiv 2404.08763): all gates are computed, |act(gate)| is held against a threshold. More
- * than EK_GEMV_MAX_M tokens go the dense way. */
+ * than EK_GEMV_MAX_M tokens take all neurons: as matrices, or, where the file holds neurons only, piece
+ * by piece. */
+#include "model/neurons.h"
 #include "model/plan.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- loading ---- */
@@ -16,105 +17,123 @@ static enum ek_fmt neuron_format(enum ek_fmt fmt)
     return ek_neuron_width(fmt, 1) ? fmt : EK_FMT_q8g32;
 }
 
-/* Rows [begin, end) of up, and those columns of down. */
-struct pack_task {
-    const struct ek_weights *up, *down;
-    size_t                   up_row; /* of neuron 0 in up */
-    struct ek_neurons        to;
-    unsigned char           *data;
-    size_t                   one;
-    const float             *columns; /* down as floats [hidden][ffn] */
-    ek_status                bad;
-};
-
-static void pack_neurons(void *task, size_t begin, size_t end)
+static ek_status read_weights(const void *weights, size_t row0, size_t row1, float *out)
 {
-    struct pack_task *t = task;
-    const size_t      d = t->to.d, n = end - begin;
-    float            *rows = malloc(n * d * sizeof *rows);
-    ek_status         s    = rows ? EK_OK : EK_E_NOMEM;
-    if (!s) s = ek_weights_dequantize(t->up, t->up_row + begin, t->up_row + end, rows);
-    if (!s)
-        s = ek_neurons_quantize(t->to.fmt, rows, d, 1, n, d, 2, 0, t->data + begin * t->one,
-                                n * t->one);
-    if (!s)
-        s = ek_neurons_quantize(t->to.fmt, t->columns + begin, 1, t->to.n, n, d, 2, 1,
-                                t->data + begin * t->one, n * t->one);
-    if (s) t->bad = s; /* any of several will do */
-    free(rows);
+    return ek_weights_dequantize(weights, row0, row1, out);
 }
 
-struct rows_task {
-    const struct ek_weights *w;
-    float                   *to;
-    ek_status                bad;
-};
-static void read_rows(void *task, size_t begin, size_t end)
+/* Neurons made of the matrices that a dense MLP has. */
+static ek_status make_neurons(struct loader *l, struct gated_block *g)
 {
-    struct rows_task *t = task;
-    const ek_status   s = ek_weights_dequantize(t->w, begin, end, t->to + begin * t->w->k);
-    if (s) t->bad = s;
+    const struct config     *c     = loader_config(l);
+    const int                fused = g->gate_up.parts == 1;
+    const struct rows_reader up    = {read_weights, &g->gate_up.part[fused ? 0 : 1],
+                                   fused ? c->ffn : 0};
+    const struct rows_reader down  = {read_weights, &g->down.part[0], 0};
+    struct ek_neurons w = {neuron_format(g->gate_up.part[0].fmt), c->ffn, c->hidden, 2, NULL};
+    size_t            bytes;
+    const ek_status   s    = ek_neurons_bytes(w.fmt, w.n, w.d, w.rows, &bytes, NULL);
+    void             *data = s ? NULL : load_memory(l, bytes);
+    if (!data) return s ? s : EK_E_NOMEM;
+    w.data = data, g->neurons = w;
+    return neurons_pack(&w, data, &up, &down, loader_pool(l));
 }
-static void over(const ek_pool *pool, size_t items, size_t grain, ek_task_fn *fn, void *task)
+
+/* Neurons where they lie in the file; of the matrices there is only the gate. */
+static ek_status take_neurons(struct loader *l, struct block *b, const struct tensor *t,
+                              struct error *e)
 {
-    if (pool)
-        pool->run(pool->self, items, grain, fn, task);
-    else
-        fn(task, 0, items);
+    static const char *const     gate_name[] = {"mlp.gate_proj"};
+    const struct config         *c           = loader_config(l);
+    struct gated_block          *g           = &b->gated;
+    const struct projection_spec gate        = {gate_name, &c->ffn, 1, c->hidden, NULL, 0};
+    if (c->mlp_bias)
+        return fail(e, EK_E_UNSUPPORTED, "layer %zu: a sparse MLP has no biases", b->layer);
+    ek_status s =
+        load_vector(l, b->layer, "post_attention_layernorm.weight", c->hidden, &b->norm, e);
+    g->stored  = t;
+    g->neurons = (struct ek_neurons){t->fmt, t->n, t->k, 2, t->data};
+    return s ? s : load_projection(l, b->layer, &gate, &g->gate_up, e);
 }
 
 static ek_status sparse_load(struct loader *l, struct block *b, struct error *e)
 {
-    const struct config *c = loader_config(l);
-    struct gated_block  *g = &b->gated;
-    size_t               bytes;
-    ek_status            s = block_gated.load(l, b, e);
-    if (!s) s = load_threshold(l, b->layer, &g->threshold, e);
+    struct gated_block  *g      = &b->gated;
+    const struct tensor *stored = load_neurons(l, b->layer);
+    ek_status            s      = load_threshold(l, b->layer, &g->threshold, e);
+    if (!s) s = stored ? take_neurons(l, b, stored, e) : block_gated.load(l, b, e);
     if (s) return s;
+    if (stored) return predict_load(l, b, e);
     if (g->gate_up.bias || g->down.bias)
         return fail(e, EK_E_UNSUPPORTED, "layer %zu: a sparse MLP has no biases", b->layer);
-    const int        fused = g->gate_up.parts == 1;
-    struct pack_task task  = {
-         .up     = &g->gate_up.part[fused ? 0 : 1],
-         .down   = &g->down.part[0],
-         .up_row = fused ? c->ffn : 0,
-         .to     = {neuron_format(g->gate_up.part[0].fmt), c->ffn, c->hidden, 2, NULL}};
-    s              = ek_neurons_bytes(task.to.fmt, c->ffn, c->hidden, 2, &bytes, &task.one);
-    float *columns = s ? NULL : malloc(c->hidden * c->ffn * sizeof *columns);
-    task.data      = s ? NULL : load_memory(l, bytes);
-    if (!columns || !task.data) {
-        free(columns);
-        return fail(e, s ? s : EK_E_NOMEM, "layer %zu: neurons: %s", b->layer,
-                    ek_status_text(s ? s : EK_E_NOMEM));
-    }
-    struct rows_task rows = {task.down, columns, EK_OK};
-    over(loader_pool(l), c->hidden, 64, read_rows, &rows);
-    task.columns = columns;
-    if (!rows.bad) over(loader_pool(l), c->ffn, 64, pack_neurons, &task);
-    free(columns);
-    s          = rows.bad ? rows.bad : task.bad;
-    g->neurons = task.to, g->neurons.data = task.data;
+    s = make_neurons(l, g);
     return s ? fail(e, s, "layer %zu: neurons: %s", b->layer, ek_status_text(s))
              : predict_load(l, b, e);
 }
 
 /* ---- running ---- */
 
+/* Where stored neurons take all tokens: these at once, as many neurons at a time. Their gates are the
+ * largest buffer; a piece stays in the cache for the next eight tokens. */
+enum { WHOLE_TOKENS = 256, WHOLE_NEURONS = 1024 };
+
+struct whole {
+    size_t gates, list, taken, part, own, total; /* where they begin */
+};
+
+static size_t at_most(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static struct ek_sparse_options options_of(const struct session *s, const struct ek_neurons *w,
+                                           const float *gate)
+{
+    const int floats = ek_fmt_info(w->fmt)->kind == EK_FMT_FLOAT;
+    return (struct ek_sparse_options){.struct_size = sizeof(struct ek_sparse_options),
+                                      .activation  = floats ? EK_ACTIVATION_AUTO : s->o.activation,
+                                      .gate        = gate};
+}
+
+/* gates [m][ffn], the list, gates of the list [8][count], what a piece adds [8][hidden], then what
+ * ek_sparse_mlp asks for. */
+static ek_status plan_whole(const struct block *b, const struct session *s, size_t m,
+                            struct whole *p)
+{
+    const struct config           *c     = &s->model->config;
+    const size_t                   count = at_most(c->ffn, WHOLE_NEURONS), few = EK_GEMV_MAX_M;
+    const struct ek_sparse_options o = options_of(s, &b->gated.neurons, NULL);
+    size_t                         own;
+    const ek_status err = ek_sparse_work_bytes(&b->gated.neurons, count, few, &o, &own);
+    p->gates            = 0;
+    p->list             = whole_lines(at_most(m, WHOLE_TOKENS) * c->ffn * sizeof(float));
+    p->taken            = p->list + whole_lines(count * sizeof(uint32_t));
+    p->part             = p->taken + whole_lines(few * count * sizeof(float));
+    p->own              = p->part + whole_lines(few * c->hidden * sizeof(float));
+    p->total            = err ? 0 : p->own + own;
+    return err;
+}
+
 /* gates [m][ffn], the list, then what ek_sparse_mlp asks for. */
 static ek_status sparse_work_bytes(const struct block *b, const struct session *s, size_t m,
                                    size_t *bytes)
 {
-    const struct config           *c = &s->model->config;
-    const struct ek_sparse_options o = {.struct_size = sizeof o, .activation = s->o.activation};
-    size_t                         own, dense, predict;
-    const size_t                   few = m < EK_GEMV_MAX_M ? m : EK_GEMV_MAX_M;
-    ek_status                      err = block_gated.work_bytes(b, s, m, &dense);
-    if (!err) err = ek_sparse_work_bytes(&b->gated.neurons, c->ffn, few, &o, &own);
+    const struct config           *c   = &s->model->config;
+    const struct ek_sparse_options o   = options_of(s, &b->gated.neurons, NULL);
+    const size_t                   few = at_most(m, EK_GEMV_MAX_M);
+    struct whole                   whole;
+    size_t                         own, predict, more = 0;
+    ek_status err = ek_sparse_work_bytes(&b->gated.neurons, c->ffn, few, &o, &own);
     if (!err) err = predict_work_bytes(b, s, few, &predict);
     if (!err && predict > own) own = predict; /* one after the other */
-    const size_t sparse =
-        whole_lines(few * c->ffn * sizeof(float)) + whole_lines(c->ffn * sizeof(uint32_t));
-    if (!err) *bytes = sparse + own > dense ? sparse + own : dense;
+    if (!err && b->gated.stored) {
+        err  = plan_whole(b, s, m, &whole);
+        more = whole.total;
+    } else if (!err) {
+        err = block_gated.work_bytes(b, s, m, &more);
+    }
+    own += whole_lines(few * c->ffn * sizeof(float)) + whole_lines(c->ffn * sizeof(uint32_t));
+    if (!err) *bytes = own > more ? own : more;
     return err;
 }
 
@@ -134,18 +153,87 @@ static size_t open_neurons(float *gate, size_t m, size_t count, float threshold,
     return open;
 }
 
-/* The gates before the activation, [m][count]: of all, or of a predictor's list. */
-static ek_status find_gates(const struct block *b, struct pass *p, const float *x, float *gate,
-                            uint32_t *list, size_t count)
+static struct projection gates_of(const struct block *b, const struct config *c)
 {
-    const struct config      *c    = &p->s->model->config;
-    const struct gated_block *g    = &b->gated;
-    struct projection         only = {
-                .part = {g->gate_up.part[0]}, .parts = 1, .n = c->ffn, .k = c->hidden};
-    only.part[0].n = c->ffn; /* the first rows where gate and up are one tensor */
-    if (predicts(g)) return predict_gates(p, &only, x, list, count, gate);
-    for (size_t i = 0; i < c->ffn; i++) list[i] = (uint32_t)i;
-    return projection_run(p, &only, x, c->hidden, gate, c->ffn);
+    struct projection gates = {
+        .part = {b->gated.gate_up.part[0]}, .parts = 1, .n = c->ffn, .k = c->hidden};
+    gates.part[0].n = c->ffn; /* the first rows where gate and up are one tensor */
+    return gates;
+}
+
+/* act(gate) of all neurons [m][ffn]. */
+static ek_status run_gates(const struct block *b, struct pass *p, const float *x, float *gate)
+{
+    const struct session   *s     = p->s;
+    const struct config    *c     = &s->model->config;
+    const struct projection gates = gates_of(b, c);
+    pass_tap(p, TAP_MLP_IN, b->layer, x, p->m, c->hidden, c->hidden);
+    const ek_status err = projection_run(p, &gates, x, c->hidden, gate, c->ffn);
+    if (err) return err;
+    pass_tap(p, TAP_MLP_GATE, b->layer, gate, p->m, c->ffn, c->ffn);
+    return ek_act(&s->model->kernels, pass_pool(p, p->m * c->ffn * 4), c->act, gate, NULL, gate,
+                  p->m * c->ffn);
+}
+
+/* The same of a predictor's list: [m][count]. */
+static ek_status run_predicted(const struct block *b, struct pass *p, const float *x,
+                               const uint32_t *list, size_t count, float *gate)
+{
+    const struct session   *s     = p->s;
+    const struct config    *c     = &s->model->config;
+    const struct projection gates = gates_of(b, c);
+    const ek_status         err   = predict_gates(p, &gates, x, list, count, gate);
+    return err || !count ? err
+                         : ek_act(&s->model->kernels, pass_pool(p, p->m * count * 4), c->act, gate,
+                                  NULL, gate, p->m * count);
+}
+
+/* All neurons for up to WHOLE_TOKENS tokens: a piece of the neurons, eight tokens after the other. */
+static ek_status whole_tokens(const struct block *b, struct pass *p, const float *x, float *y)
+{
+    struct session      *s = p->s;
+    const struct config *c = &s->model->config;
+    struct whole         at;
+    ek_status            err  = plan_whole(b, s, p->m, &at);
+    char                *mem  = p->work;
+    float               *gate = p->work, *taken = (float *)(void *)(mem + at.taken),
+          *part    = (float *)(void *)(mem + at.part);
+    uint32_t *list = (uint32_t *)(void *)(mem + at.list);
+    if (!err) err = run_gates(b, p, x, gate);
+    for (size_t first = 0, count; first < c->ffn && !err; first += count) {
+        struct ek_neurons w = b->gated.neurons;
+        count               = at_most(c->ffn - first, WHOLE_NEURONS);
+        for (size_t i = 0; i < count; i++) list[i] = (uint32_t)(first + i);
+        for (size_t t = 0, m; t < p->m && !err; t += m) {
+            m = at_most(p->m - t, EK_GEMV_MAX_M);
+            for (size_t j = 0; j < m; j++)
+                memcpy(taken + j * count, gate + (t + j) * c->ffn + first, count * sizeof *taken);
+            if (!t && s->tier) err = tier_stream(s->tier, b->layer, list, count, list, &w);
+            const struct ek_sparse_options o  = options_of(s, &w, taken);
+            float                         *to = first ? part : y + t * c->hidden;
+            if (!err)
+                err = ek_sparse_mlp(&s->model->kernels, s->o.pool, &w, list, count,
+                                    x + t * c->hidden, c->hidden, m, to, c->hidden, &o,
+                                    mem + at.own, p->work_bytes - at.own);
+            if (!err && first)
+                err = ek_add(&s->model->kernels, NULL, y + t * c->hidden, part, y + t * c->hidden,
+                             m * c->hidden);
+        }
+    }
+    return err;
+}
+
+static ek_status whole_run(const struct block *b, struct pass *p, const float *x, float *y)
+{
+    const size_t hidden = p->s->model->config.hidden;
+    struct pass  part   = *p;
+    ek_status    err    = EK_OK;
+    for (size_t t = 0; !err && t < p->m; t += part.m) {
+        part.m   = at_most(p->m - t, WHOLE_TOKENS);
+        part.pos = p->pos + t;
+        err      = whole_tokens(b, &part, x + t * hidden, y + t * hidden);
+    }
+    return err;
 }
 
 static ek_status sparse_run(const struct block *b, struct pass *p, const float *x, float *y)
@@ -154,30 +242,31 @@ static ek_status sparse_run(const struct block *b, struct pass *p, const float *
     const struct config      *c = &s->model->config;
     const struct gated_block *g = &b->gated;
     const size_t              m = p->m, n = c->ffn, row = whole_lines(m * n * sizeof(float));
-    if (m > EK_GEMV_MAX_M) return block_gated.run(b, p, x, y);
-    float       *gate   = p->work;
-    uint32_t    *list   = (uint32_t *)(void *)((char *)p->work + row);
-    const size_t before = row + whole_lines(n * sizeof *list);
-    void        *work   = (char *)p->work + before;
-    const size_t room   = p->work_bytes - before;
-    size_t       count  = n;
-    ek_status    err    = EK_OK;
-    if (predicts(g)) err = predict_list(b, p, x, list, &count, work, room);
-    if (!err && predict_bundles(b, p, x, list, count, y, work, room, &err)) return err;
-    if (!err) err = find_gates(b, p, x, gate, list, count);
-    if (!err && count)
-        err = ek_act(&s->model->kernels, pass_pool(p, m * count * 4), c->act, gate, NULL, gate,
-                     m * count);
+    if (m > EK_GEMV_MAX_M) return g->stored ? whole_run(b, p, x, y) : block_gated.run(b, p, x, y);
+    float            *gate   = p->work;
+    uint32_t         *list   = (uint32_t *)(void *)((char *)p->work + row);
+    const size_t      before = row + whole_lines(n * sizeof *list);
+    void             *work   = (char *)p->work + before;
+    const size_t      room   = p->work_bytes - before;
+    struct ek_neurons w      = g->neurons;
+    size_t            count  = n;
+    ek_status         err    = EK_OK;
+    if (predicts(g)) {
+        err = predict_list(b, p, x, list, &count, work, room);
+        if (!err && predict_bundles(b, p, x, list, count, y, work, room, &err)) return err;
+        if (!err) err = run_predicted(b, p, x, list, count, gate);
+    } else {
+        for (size_t i = 0; i < n; i++) list[i] = (uint32_t)i;
+        err = run_gates(b, p, x, gate);
+    }
     if (err) return err;
     count = open_neurons(gate, m, count, g->threshold, list);
     s->neurons += n, s->neurons_taken += count;
-    const struct ek_sparse_options o = {
-        .struct_size = sizeof o,
-        .activation  = ek_fmt_info(g->neurons.fmt)->kind == EK_FMT_FLOAT ? EK_ACTIVATION_AUTO
-                                                                         : s->o.activation,
-        .gate        = gate};
-    return ek_sparse_mlp(&s->model->kernels, s->o.pool, &g->neurons, list, count, x, c->hidden, m,
-                         y, c->hidden, &o, work, room);
+    if (s->tier) err = tier_fetch(s->tier, b->layer, list, count, list, &w);
+    if (err) return err;
+    const struct ek_sparse_options o = options_of(s, &w, gate);
+    return ek_sparse_mlp(&s->model->kernels, s->o.pool, &w, list, count, x, c->hidden, m, y,
+                         c->hidden, &o, work, room);
 }
 
 const struct block_kind block_sparse = {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ek/sparse.h"
 #include "model/container_inner.h"
 
 ek_status container_version(const json_t *metadata, const char *file, int *own, struct error *e)
@@ -46,24 +47,34 @@ static int format_of(const char *text, enum ek_fmt *fmt)
     return !ek_fmt_from_name(name, fmt);
 }
 
+static int is_panels(uint64_t layout, enum ek_fmt fmt)
+{
+    return layout == EK_LAYOUT_PANEL16 && ek_fmt_info(fmt)->layout == EK_LAYOUT_PANEL16;
+}
+
 static ek_status describe_packed(struct tensor *t, const char *text, struct error *e)
 {
-    uint64_t rows, columns, layout, version;
+    uint64_t rows, columns, layout, version, parts = 0;
     size_t   bytes;
     if (!format_of(text, &t->fmt) || !number_of(text, "rows", 10, &rows) ||
         !number_of(text, "columns", 10, &columns) || !number_of(text, "layout", 10, &layout) ||
         !number_of(text, "version", 10, &version))
         return fail(e, EK_E_FORMAT, "%s: tensor %s: metadata: not understood", t->file, t->name);
-    if (version != CONTAINER_LAYOUT_VERSION || layout != EK_LAYOUT_PANEL16 ||
-        ek_fmt_info(t->fmt)->layout != EK_LAYOUT_PANEL16)
+    const int neurons = layout == EK_LAYOUT_NEURON;
+    if (version != CONTAINER_LAYOUT_VERSION ||
+        !(neurons ? number_of(text, "parts", 10, &parts) && parts == CONTAINER_NEURON_ROWS &&
+                        ek_neuron_width(t->fmt, 1)
+                  : is_panels(layout, t->fmt)))
         return fail(e, EK_E_UNSUPPORTED, "%s: tensor %s: metadata: another layout", t->file,
                     t->name);
-    if (ek_weights_bytes(t->fmt, rows, columns, &bytes, NULL) || bytes != t->bytes)
+    const ek_status sized = neurons ? ek_neurons_bytes(t->fmt, rows, columns, parts, &bytes, NULL)
+                                    : ek_weights_bytes(t->fmt, rows, columns, &bytes, NULL);
+    if (sized || bytes != t->bytes)
         return fail(e, EK_E_FORMAT, "%s: tensor %s: its shape and its bytes do not agree", t->file,
                     t->name);
     if ((uintptr_t)t->data % CONTAINER_ALIGNMENT)
         return fail(e, EK_E_FORMAT, "%s: tensor %s: misaligned", t->file, t->name);
-    t->type = TENSOR_PACKED;
+    t->type = neurons ? TENSOR_NEURONS : TENSOR_PACKED;
     t->n = rows, t->k = columns;
     return EK_OK;
 }

@@ -22,11 +22,15 @@ ek_status container_describe(struct tensor *t, const json_t *metadata, int packe
 struct container_tensor {
     const char *name;
     enum ek_fmt fmt;
-    int         vector; /* stored with the shape [k] */
+    int         vector;  /* stored with the shape [k]         */
+    int         neurons; /* up and down of n neurons of k elements, in the NEURON layout */
     size_t      n, k;
     size_t      begin, bytes; /* set by container_begin */
     uint64_t    checksum;     /* set by container_put   */
 };
+
+/** Sets t->bytes from the rest. */
+ek_status container_measure(struct container_tensor *t);
 
 struct container;
 

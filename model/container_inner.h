@@ -3,7 +3,7 @@
 #ifndef EK_MODEL_CONTAINER_INNER_H
 #define EK_MODEL_CONTAINER_INNER_H
 
-enum { CONTAINER_ALIGNMENT = 64, CONTAINER_LAYOUT_VERSION = 1 };
+enum { CONTAINER_ALIGNMENT = 64, CONTAINER_LAYOUT_VERSION = 1, CONTAINER_NEURON_ROWS = 2 };
 #define CONTAINER_KEY     "edgekern" /* in __metadata__: its value is the version */
 #define CONTAINER_VERSION "1"
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* model/container_write.c - writes our own model directory: whole, synced, then renamed. */
+#include "ek/sparse.h"
 #include "model/container.h"
 #include "model/container_inner.h"
 #include "model/file.h"
@@ -37,9 +38,16 @@ static ek_status io_error(const char *path, struct error *e)
  * last, wide elements first. */
 static int place_class(const struct container_tensor *t)
 {
+    if (t->neurons) return 2; /* apart from what every token reads: a file tier leaves them there */
     if (ek_fmt_info(t->fmt)->layout == EK_LAYOUT_PANEL16) return 0;
     if (t->bytes % CONTAINER_ALIGNMENT == 0) return 1;
-    return t->fmt == EK_FMT_f32 ? 2 : 3;
+    return t->fmt == EK_FMT_f32 ? 3 : 4;
+}
+
+ek_status container_measure(struct container_tensor *t)
+{
+    return t->neurons ? ek_neurons_bytes(t->fmt, t->n, t->k, CONTAINER_NEURON_ROWS, &t->bytes, NULL)
+                      : ek_weights_bytes(t->fmt, t->n, t->k, &t->bytes, NULL);
 }
 
 static ek_status place_tensors(struct container *c, struct error *e)
@@ -49,10 +57,10 @@ static ek_status place_tensors(struct container *c, struct error *e)
     ek_status bad = sorted ? EK_OK : fail(e, EK_E_NOMEM, "%s: out of memory", c->path);
     for (size_t i = 0; i < c->count && !bad; i++) {
         struct container_tensor *t = &c->tensors[i];
-        bad                        = ek_weights_bytes(t->fmt, t->n, t->k, &t->bytes, NULL);
+        bad                        = container_measure(t);
         if (bad) bad = fail(e, bad, "%s: tensor %s: too large", c->path, t->name);
     }
-    for (int place = 0; place < 4 && !bad; place++)
+    for (int place = 0; place < 5 && !bad; place++)
         for (size_t i = 0; i < c->count; i++) {
             if (place_class(&c->tensors[i]) != place) continue;
             sorted[kept]       = c->tensors[i];
@@ -68,10 +76,10 @@ static json_t *entry(const struct container_tensor *t)
 {
     static const char *const dtypes[] = {"F32", "F16", "BF16"};
     const size_t             end      = t->begin + t->bytes;
-    const int                packed   = ek_fmt_info(t->fmt)->layout == EK_LAYOUT_PANEL16;
-    json_t                  *shape    = packed      ? json_pack("[I]", (json_int_t)t->bytes)
-                                        : t->vector ? json_pack("[I]", (json_int_t)t->k)
-                                                    : json_pack("[I, I]", (json_int_t)t->n, (json_int_t)t->k);
+    const int packed = t->neurons || ek_fmt_info(t->fmt)->layout == EK_LAYOUT_PANEL16;
+    json_t   *shape  = packed      ? json_pack("[I]", (json_int_t)t->bytes)
+                       : t->vector ? json_pack("[I]", (json_int_t)t->k)
+                                   : json_pack("[I, I]", (json_int_t)t->n, (json_int_t)t->k);
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", packed ? "U8" : dtypes[t->fmt], "shape",
                      shape, "data_offsets", (json_int_t)t->begin, (json_int_t)end);
 }
@@ -79,6 +87,11 @@ static json_t *entry(const struct container_tensor *t)
 static json_t *metadata_entry(const struct container_tensor *t)
 {
     const struct ek_fmt_info *f = ek_fmt_info(t->fmt);
+    if (t->neurons)
+        return json_sprintf(
+            "format=%s rows=%zu columns=%zu parts=%d layout=%d version=%d checksum=%016llx",
+            f->name, t->n, t->k, CONTAINER_NEURON_ROWS, EK_LAYOUT_NEURON, CONTAINER_LAYOUT_VERSION,
+            (unsigned long long)t->checksum);
     if (f->layout != EK_LAYOUT_PANEL16)
         return json_sprintf("checksum=%016llx", (unsigned long long)t->checksum);
     return json_sprintf("format=%s rows=%zu columns=%zu layout=%d version=%d checksum=%016llx",

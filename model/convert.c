@@ -2,9 +2,11 @@
 /* model/convert.c - writes a source as our own directory, a few megabytes at a time. */
 #include "model/convert.h"
 
+#include "model/container_inner.h"
 #include "model/file.h"
 #include "model/gguf.h"
 #include "model/jobs.h"
+#include "model/neurons.h"
 #include "model/written.h"
 
 #include <stdio.h>
@@ -90,11 +92,39 @@ static ek_status put_rows(struct writer *w, const struct job *j, size_t i, const
     return bad;
 }
 
+static ek_status tensor_rows_read(const void *tensor, size_t row0, size_t row1, float *out)
+{
+    return tensor_floats(tensor, row0, row1, out, NULL);
+}
+
+/* A layer at a time: its down matrix as floats, and what it becomes. */
+static ek_status put_neurons(struct writer *w, const struct job *j, size_t i, size_t bytes)
+{
+    const struct rows_reader up   = {tensor_rows_read, j->from[0], j->first[0]};
+    const struct rows_reader down = {tensor_rows_read, j->from[1], j->first[1]};
+    void                    *out  = aligned_alloc(64, bytes);
+    struct ek_neurons        to   = {j->fmt, j->n, j->k, CONTAINER_NEURON_ROWS, out};
+    if (!out) return fail(w->e, EK_E_NOMEM, "%s: out of memory", j->name);
+    ek_status bad = neurons_pack(&to, out, &up, &down, w->o->pool);
+    if (bad == EK_E_FORMAT)
+        bad = fail(w->e, bad, "%s: tensors %s, %s: not finite, or too large for %s",
+                   j->from[0]->file, j->from[0]->name, j->from[1]->name, ek_fmt_info(j->fmt)->name);
+    else if (bad)
+        bad = fail(w->e, bad, "%s: %s", j->name, ek_status_text(bad));
+    if (!bad) bad = put(w, i, out, bytes);
+    free(out);
+    return bad;
+}
+
 static ek_status put_job(struct writer *w, const struct job *j, size_t i, size_t bytes)
 {
     if (j->role == PART_NORM || j->role == PART_BIAS) return put_vector(w, j, i, bytes);
+    if (j->role == PART_NEURONS) return put_neurons(w, j, i, bytes);
     ek_status bad = EK_OK;
-    for (size_t p = 0; p < j->parts && !bad; p++) bad = put_rows(w, j, i, j->from[p]);
+    for (size_t p = 0; p < j->parts && !bad; p++) {
+        const struct tensor part = tensor_rows(j->from[p], j->first[p], j->first[p] + j->rows[p]);
+        bad                      = put_rows(w, j, i, &part);
+    }
     return bad;
 }
 
@@ -205,8 +235,9 @@ struct container_tensor *written_tensors(const struct job_list *p, uint64_t *tot
     for (size_t i = 0; t && i < p->count; i++) {
         const struct job *j = &p->jobs[i];
         t[i] = (struct container_tensor){.name = j->name, .fmt = j->fmt, .n = j->n, .k = j->k};
-        t[i].vector = j->role == PART_NORM || j->role == PART_BIAS;
-        if (!ek_weights_bytes(j->fmt, j->n, j->k, &t[i].bytes, NULL)) *total += t[i].bytes;
+        t[i].vector  = j->role == PART_NORM || j->role == PART_BIAS;
+        t[i].neurons = j->role == PART_NEURONS;
+        if (!container_measure(&t[i])) *total += t[i].bytes;
     }
     return t;
 }
@@ -243,6 +274,10 @@ ek_status convert(const char *src, const char *dst, const struct convert_options
     struct source  *s   = NULL;
     struct job_list p   = {.jobs = NULL};
     ek_status       bad = source_open(&s, src, e);
+    for (size_t i = 0; !bad && i < s->count; i++)
+        if (s->tensors[i].type == TENSOR_NEURONS)
+            bad =
+                fail(e, EK_E_UNSUPPORTED, "%s: holds neurons; convert what it was made from", src);
     if (!bad) bad = jobs_plan(&p, &s->config, s, o, e);
     if (!bad) bad = write_all(&p, s, dst, o, e);
     jobs_free(&p);

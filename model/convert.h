@@ -23,6 +23,7 @@ struct convert_options {
     int                        head, embed; /* the same, or CONVERT_DEFAULT: as type            */
     const struct convert_rule *rules;       /* the first that matches counts                    */
     size_t                     rule_count;
+    int                        neurons;   /* up and down of MLPs neuron by neuron             */
     const char                *tokenizer; /* file or directory; NULL: the source's own        */
     int                        force;     /* replace a directory that is not ours             */
     const ek_pool             *pool;      /* NULL: serial */

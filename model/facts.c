@@ -52,6 +52,12 @@ static void count_neurons(struct tally *t, const struct gated_block *g)
     (void)ek_neurons_bytes(g->neurons.fmt, g->neurons.n, g->neurons.d, g->neurons.rows, &bytes,
                            NULL);
     t->neurons += bytes;
+    if (g->stored) {
+        t->bytes += bytes, t->mlp += bytes, t->replaced += bytes,
+            t->by_format[g->neurons.fmt] += bytes;
+        t->params += 2 * (uint64_t)g->neurons.n * g->neurons.d;
+        return;
+    }
     t->replaced += weight_bytes(&g->down.part[0]);
     t->replaced += up->parts > 1 ? weight_bytes(&up->part[1]) : weight_bytes(&up->part[0]) / 2;
     if (!predicts(g)) return;
@@ -119,7 +125,7 @@ ek_status model_down_norms(const struct model *m, size_t layer, float *out)
     for (size_t i = 0; i < m->block_count; i++)
         if (m->blocks[i].kind->cut == CUT_MLP && m->blocks[i].layer == layer)
             w = &m->blocks[i].gated.down.part[0];
-    if (!w) return EK_E_ARG;
+    if (!w || !w->data) return EK_E_ARG; /* stored neurons have no such matrix */
     float    *rows = malloc(ROWS * w->k * sizeof *rows);
     double   *sum  = calloc(w->k, sizeof *sum);
     ek_status s    = rows && sum ? EK_OK : EK_E_NOMEM;

@@ -20,7 +20,9 @@ enum { TYPES = sizeof types / sizeof *types };
 
 const char *tensor_type_name(enum tensor_type type)
 {
-    return (unsigned)type < TYPES ? types[type].name : "packed";
+    return (unsigned)type < TYPES   ? types[type].name
+           : type == TENSOR_NEURONS ? "neurons"
+                                    : "packed";
 }
 
 ek_status ggml_type(uint32_t number, enum tensor_type *type)
@@ -191,6 +193,7 @@ void ggml_decode(enum tensor_type type, const unsigned char *data, size_t k, flo
         for (size_t c = 0; c < k; c += columns, data += bytes) decode_q6_k(data, out + c);
         break;
     case TENSOR_PACKED:
+    case TENSOR_NEURONS:
     case TENSOR_TYPES: break;
     }
 }

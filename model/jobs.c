@@ -2,6 +2,8 @@
 /* model/jobs.c - decides the tensors of a written model. */
 #include "model/jobs.h"
 
+#include "ek/sparse.h"
+
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <stdio.h>
@@ -136,6 +138,45 @@ static ek_status add_fused(struct planner *p, const struct part *first, enum ek_
     return add_job(p, &whole, 1, fmt);
 }
 
+/* ---- neurons ---- */
+
+/* The down matrix that belongs to an up matrix. */
+static void down_of(const struct planner *p, const struct part *up, struct part *down)
+{
+    const struct config *c    = &p->plan->config;
+    const size_t         stem = strlen(up->name) - strlen("up_proj.weight");
+    *down = (struct part){.role = PART_MATRIX, .fuse = FUSE_NONE, .n = c->hidden, .k = c->ffn};
+    snprintf(down->name, sizeof down->name, "%.*sdown_proj.weight", (int)stem, up->name);
+}
+
+/* gate stays a matrix; up and down become one tensor. */
+static ek_status add_neurons(struct planner *p)
+{
+    const struct part *gate = &p->group[0], *up = &p->group[1];
+    struct part        down, all                = *up;
+    enum ek_fmt        fmt[3] = {EK_FMT_f32};
+    down_of(p, up, &down);
+    ek_status bad = format_of(p, gate, &fmt[0]);
+    if (!bad) bad = format_of(p, up, &fmt[1]);
+    if (!bad) bad = format_of(p, &down, &fmt[2]);
+    if (!bad && fmt[1] != fmt[2])
+        bad = fail(p->e, EK_E_ARG, "keep: neurons: %s and %s have one format", up->name, down.name);
+    if (!bad && !ek_neuron_width(fmt[1], 1))
+        bad = fail(p->e, EK_E_ARG, "%s: neurons are f32, f16, bf16, q8 or q4, not %s", up->name,
+                   ek_fmt_info(fmt[1])->name);
+    neurons_name(up->name, all.name);
+    all.role = PART_NEURONS;
+    if (!bad) bad = add_job(p, gate, 1, fmt[0]);
+    if (!bad) bad = add_job(p, &all, 1, fmt[1]);
+    if (bad) return bad;
+    struct job *j = &p->plan->jobs[p->plan->count - 1];
+    j->parts      = 2;
+    j->from[0] = tensor_of(p, up), j->from[1] = tensor_of(p, &down);
+    j->rows[1] = down.n;
+    if (j->from[0] && j->from[0]->n == 2 * up->n) j->first[0] = up->n; /* fused in the source */
+    return EK_OK;
+}
+
 /* Panels of 16 rows belong to one part each; biases follow their matrices. */
 static int can_fuse(const struct planner *p, const enum ek_fmt *fmt)
 {
@@ -154,6 +195,7 @@ static ek_status add_group(struct planner *p)
     const struct part *g              = p->group;
     enum ek_fmt        fmt[JOB_PARTS] = {EK_FMT_f32};
     ek_status          bad            = EK_OK;
+    if (p->o->neurons && g->fuse == FUSE_GATE_UP) return add_neurons(p);
     for (size_t i = 0; i < p->grouped && !bad; i++) bad = format_of(p, &g[i], &fmt[i]);
     if (bad) return bad;
     const struct tensor *t = tensor_of(p, g);
@@ -174,6 +216,9 @@ static ek_status add_part(void *self, const struct part *part)
 {
     struct planner *p = self;
     enum ek_fmt     fmt;
+    char            neurons[TENSOR_NAME_MAX];
+    if (p->o->neurons && part->fuse == FUSE_NONE && neurons_name(part->name, neurons))
+        return EK_OK; /* down: went with up */
     if (part->fuse != FUSE_NONE) {
         p->group[p->grouped++] = *part;
         if (p->grouped < fuse_parts(part->fuse)) return EK_OK;
@@ -202,6 +247,8 @@ ek_status jobs_plan(struct job_list *p, const struct config *c, const struct sou
     settle_tied(p, &settled);
     struct planner work = {.plan = p, .source = s, .o = &settled, .e = e};
     ek_status      bad  = compile_rules(&work);
+    if (!bad && o->neurons && c->mlp_bias)
+        bad = fail(e, EK_E_UNSUPPORTED, "neurons: the MLPs of %s have biases", c->arch);
     if (!bad) bad = parts_visit(&p->config, add_part, &work);
     if (!bad) bad = check_rules(&work);
     for (size_t i = 0; work.rules && i < o->rule_count; i++) pcre2_code_free(work.rules[i].code);

@@ -11,14 +11,15 @@
 
 enum { JOB_PARTS = 3 };
 
-/** One tensor to write: its rows are those of its parts, one part after the other. */
+/** One tensor to write: its rows are those of its parts, one part after the other. NEURONS: n
+ * neurons of k elements, the parts up and down. */
 struct job {
     char                 name[TENSOR_NAME_MAX];
     enum part_role       role;
     enum ek_fmt          fmt;
     size_t               n, k, parts;
-    const struct tensor *from[JOB_PARTS]; /* NULL without a source */
-    size_t               rows[JOB_PARTS];
+    const struct tensor *from[JOB_PARTS];                   /* NULL without a source */
+    size_t               first[JOB_PARTS], rows[JOB_PARTS]; /* of from */
 };
 
 struct job_list {

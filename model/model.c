@@ -39,6 +39,8 @@ const struct predictors *loader_predictors(const struct loader *l)
 ek_status load_threshold(struct loader *l, size_t layer, float *out, struct error *e)
 {
     const struct thresholds *t = &l->m->thresholds;
+    *out                       = 0;
+    if (!t->layers && load_neurons(l, layer)) return EK_OK;
     if (layer >= t->layers)
         return fail(e, EK_E_ARG, "%s: no threshold for layer %zu", l->m->source->path, layer);
     *out = t->value[layer];
@@ -87,6 +89,12 @@ static const struct tensor *find(const struct loader *l, size_t layer, const cha
     char name[NAME_MAX_BYTES + 40];
     snprintf(name, sizeof name, "model.layers.%zu.%s", layer, rest);
     return source_find(l->m->source, name);
+}
+
+const struct tensor *load_neurons(const struct loader *l, size_t layer)
+{
+    const struct tensor *t = find(l, layer, "mlp.neurons.weight");
+    return t && t->type == TENSOR_NEURONS ? t : NULL;
 }
 
 static ek_status missing(const struct loader *l, size_t layer, const char *rest, struct error *e)
@@ -231,10 +239,12 @@ static ek_status load_ends(struct loader *l, struct error *e)
 
 static const struct block_kind *const llama_like[] = {&block_attention, &block_gated};
 
-/* What stands in the plan for a kind: thresholds make MLPs sparse. */
-static const struct block_kind *planned(const struct model *m, const struct block_kind *kind)
+/* What stands in the plan for a kind: thresholds make MLPs sparse, as do stored neurons. */
+static const struct block_kind *planned(const struct loader *l, size_t layer,
+                                        const struct block_kind *kind)
 {
-    return kind == &block_gated && m->thresholds.layers ? &block_sparse : kind;
+    const int sparse = l->m->thresholds.layers || load_neurons(l, layer);
+    return kind == &block_gated && sparse ? &block_sparse : kind;
 }
 
 static ek_status read_thresholds(struct loader *l, struct error *e)
@@ -269,7 +279,7 @@ static ek_status load_plan(struct loader *l, struct error *e)
     m->blocks = calloc(all, sizeof *m->blocks);
     if (!s && !m->blocks) s = fail(e, EK_E_NOMEM, "%s: out of memory", m->source->path);
     for (size_t i = 0; !s && i < all; i++) {
-        const struct block_kind *kind = planned(m, llama_like[i % PER_LAYER]);
+        const struct block_kind *kind = planned(l, i / PER_LAYER, llama_like[i % PER_LAYER]);
         struct block            *b    = &m->blocks[m->block_count];
         if (cuts.left_out && cuts.left_out[i / PER_LAYER] & kind->cut) {
             m->blocks_cut++;

@@ -96,19 +96,22 @@ typedef void tap_fn(void *self, enum tap tap, size_t layer, const float *x, size
                     size_t ld);
 
 struct session_options {
-    const ek_pool       *pool;       /* NULL: serial                                            */
-    enum ek_fmt          kv;         /* EK_FMT_f32, f16, bf16 or i8                             */
-    size_t               context;    /* tokens; 0: the model's, at most SESSION_CONTEXT         */
-    size_t               batch;      /* tokens of one prefill step; 0: SESSION_BATCH            */
-    size_t               sinks;      /* with a window: first tokens that stay visible           */
-    enum ek_activation   activation; /* EK_ACTIVATION_AUTO, I8, F32                             */
-    tap_fn              *tap;        /* or NULL */
-    void                *tap_self;
-    float                router_threshold; /* P(rare) above which all rows are computed         */
-    head_fn             *decided;          /* or NULL: told of every state's logits             */
-    void                *decided_self;
-    int                  head_verify; /* compute all rows too, for full_best                      */
-    const unsigned char *skip;        /* [layers] of enum cut_kind: what this session leaves out, or
+    const ek_pool     *pool;       /* NULL: serial                                            */
+    enum ek_fmt        kv;         /* EK_FMT_f32, f16, bf16 or i8                             */
+    size_t             context;    /* tokens; 0: the model's, at most SESSION_CONTEXT         */
+    size_t             batch;      /* tokens of one prefill step; 0: SESSION_BATCH            */
+    size_t             sinks;      /* with a window: first tokens that stay visible           */
+    enum ek_activation activation; /* EK_ACTIVATION_AUTO, I8, F32                             */
+    tap_fn            *tap;        /* or NULL */
+    void              *tap_self;
+    float              router_threshold; /* P(rare) above which all rows are computed         */
+    head_fn           *decided;          /* or NULL: told of every state's logits             */
+    void              *decided_self;
+    int                head_verify; /* compute all rows too, for full_best                      */
+    uint64_t weight_cache; /* bytes of neurons kept in memory while the others stay in the file; 0:
+                              neurons are read where they are mapped. Needs thresholds and stored
+                              neurons                                                        */
+    const unsigned char *skip; /* [layers] of enum cut_kind: what this session leaves out, or
                                   NULL. Read at each step: change it when length is 0         */
 };
 
@@ -155,6 +158,9 @@ void session_neurons(const struct session *s, uint64_t *of, uint64_t *taken);
 
 /** Gates of MLPs with a predictor, and those that were computed. */
 void session_gates(const struct session *s, uint64_t *of, uint64_t *read);
+/** What the weight cache has done since the session was opened; 0 where there is none. */
+struct tier_counts; /* model/tier.h */
+int session_weight_cache(const struct session *s, struct tier_counts *counts);
 
 /** Tokens so far. */
 size_t session_length(const struct session *s);

@@ -113,6 +113,21 @@ void fuse_name(enum part_fuse f, const char *first, char out[TENSOR_NAME_MAX])
              names[f]);
 }
 
+/* ---- neurons ---- */
+
+int neurons_name(const char *part, char out[TENSOR_NAME_MAX])
+{
+    static const char *const ends[] = {".mlp.up_proj.weight", ".mlp.down_proj.weight"};
+    const size_t             n      = strlen(part);
+    for (size_t i = 0; i < 2; i++) {
+        const size_t end = strlen(ends[i]);
+        if (n < end || strcmp(part + n - end, ends[i]) != 0) continue;
+        snprintf(out, TENSOR_NAME_MAX, "%.*s.mlp.neurons.weight", (int)(n - end), part);
+        return 1;
+    }
+    return 0;
+}
+
 /* ---- GGUF ---- */
 
 int name_from_gguf(const char *name, size_t bytes, char out[TENSOR_NAME_MAX])

@@ -11,6 +11,7 @@
 #include "model/predictors.h"
 #include "model/router.h"
 #include "model/thresholds.h"
+#include "model/tier.h"
 
 enum { PARTS_MAX = 3 };
 
@@ -31,8 +32,9 @@ struct attention_block {
 struct gated_block {
     struct projection gate_up, down;
     /* of a sparse block: the same up and down weights, neuron by neuron */
-    struct ek_neurons neurons;
-    float             threshold; /* neurons with |act(gate)| below it are left out */
+    struct ek_neurons    neurons;
+    float                threshold; /* neurons with |act(gate)| below it are left out */
+    const struct tensor *stored; /* neurons as the file has them: there is no other up and down */
     /* of one with a predictor, else without data */
     struct ek_weights   predict_down, predict_up;
     struct ek_mask_rule predict_rule;
@@ -116,10 +118,13 @@ ek_status load_projection(struct loader *l, size_t layer, const struct projectio
                           struct projection *p, struct error *e);
 /** Memory that lives as long as the model, 64-byte aligned; NULL when there is none. */
 void *load_memory(struct loader *l, size_t bytes);
-/** The threshold of a layer's sparse MLP; names what is missing. */
-ek_status load_threshold(struct loader *l, size_t layer, float *out, struct error *e);
+/** The neurons that a file has of a layer, or NULL. */
+const struct tensor *load_neurons(const struct loader *l, size_t layer);
+/** The threshold of a layer's sparse MLP, 0 where neurons are stored and none were asked for; names
+ * what is missing. */
+ek_status      load_threshold(struct loader *l, size_t layer, float *out, struct error *e);
+const ek_pool *loader_pool(const struct loader *l);
 const struct predictors *loader_predictors(const struct loader *l);
-const ek_pool           *loader_pool(const struct loader *l);
 ek_status load_vector(struct loader *l, size_t layer, const char *name, size_t n, const float **out,
                       struct error *e);
 const struct config *loader_config(const struct loader *l);
@@ -176,6 +181,7 @@ struct session {
     uint64_t               kv_bytes;
     uint64_t               neurons, neurons_taken; /* of sparse MLPs */
     uint64_t               gates, gates_read;      /* of those with a predictor */
+    struct tier           *tier;                   /* NULL: neurons are read where they lie */
     size_t                 head_top;               /* 0: all logits */
     uint64_t               head_calls, head_full;  /* not by HEAD_FULL; those that took all rows */
     struct ek_head_counts  head_counts;

@@ -237,6 +237,33 @@ static ek_status open_buffers(struct session *s)
                          s->sin);
 }
 
+/* A file tier for all MLPs that are sparse. */
+static ek_status open_tier(struct session *s, struct error *e)
+{
+    const struct model *m      = s->model;
+    const char         *path   = m->source->path;
+    struct tier_layer  *layers = calloc(m->block_count + 1, sizeof *layers);
+    struct tier_options o      = {.budget = s->o.weight_cache, .layers = layers};
+    if (!layers) return fail(e, EK_E_NOMEM, "%s: out of memory", path);
+    for (size_t i = 0; i < m->block_count; i++) {
+        const struct block *b = &m->blocks[i];
+        if (b->kind == &block_sparse && b->gated.stored)
+            layers[o.count++] = (struct tier_layer){b->layer, b->gated.stored};
+    }
+    ek_status err = EK_OK;
+    if (!m->thresholds.layers)
+        err = fail(e, EK_E_ARG, "%s: a weight cache is for sparse MLPs: --sparse", path);
+    else if (!o.count)
+        err = fail(e, EK_E_ARG, "%s: a weight cache needs stored neurons: ek convert --neurons",
+                   path);
+    if (!err) {
+        o.path = layers[0].neurons->file;
+        err    = tier_open(&s->tier, &o, e);
+    }
+    free(layers);
+    return err;
+}
+
 ek_status session_open(struct session **out, const struct model *m, const struct session_options *o,
                        struct error *e)
 {
@@ -248,6 +275,7 @@ ek_status session_open(struct session **out, const struct model *m, const struct
         if (!err) err = open_buffers(s);
         if (err) fail(e, err, "%s: session: %s", m->source->path, ek_status_text(err));
     }
+    if (!err && s->o.weight_cache) err = open_tier(s, e);
     if (err) {
         session_close(s);
         return err;
@@ -259,6 +287,7 @@ ek_status session_open(struct session **out, const struct model *m, const struct
 void session_close(struct session *s)
 {
     if (!s) return;
+    tier_close(s->tier);
     if (s->arena) {
         void *arena = s->arena;
         s->arena    = NULL;
@@ -331,6 +360,7 @@ ek_status session_eval(struct session *s, const int32_t *ids, size_t n, enum log
     }
     if (err) {
         (void)session_truncate(s, before);
+        if (s->tier && err == EK_E_IO) return fail(e, err, "%s", tier_error(s->tier)->text);
         return fail(e, err, "%s: %s", path, ek_status_text(err));
     }
     if (logits) *logits = s->logits;
@@ -360,6 +390,12 @@ void session_neurons(const struct session *s, uint64_t *of, uint64_t *taken)
 void session_gates(const struct session *s, uint64_t *of, uint64_t *read)
 {
     *of = s->gates, *read = s->gates_read;
+}
+
+int session_weight_cache(const struct session *s, struct tier_counts *counts)
+{
+    if (s->tier) tier_count(s->tier, counts);
+    return s->tier != NULL;
 }
 
 size_t session_length(const struct session *s)

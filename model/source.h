@@ -24,6 +24,7 @@ enum tensor_type {
     TENSOR_Q5_K,
     TENSOR_Q6_K,
     TENSOR_PACKED,
+    TENSOR_NEURONS, /* ours: up and down of an MLP in the NEURON layout of fmt */
     TENSOR_TYPES
 };
 
@@ -31,11 +32,13 @@ struct tensor {
     const char      *name; /* Hugging Face's: "model.layers.0.self_attn.q_proj.weight"          */
     enum tensor_type type;
     enum ek_fmt      fmt;  /* PACKED; for float types the format of the same name                */
-    size_t           n, k; /* rows, columns; a vector has n = 1. Both >= 1                       */
+    size_t           n, k; /* rows, columns; a vector has n = 1; NEURONS: neurons, elements of a
+                              row. Both >= 1                                                     */
     const void      *data; /* mapped; PACKED: 64-byte aligned, others: at least element-aligned  */
     size_t           bytes;
     uint64_t         checksum; /* in our own directories: as stored; else 0                      */
-    const char      *file;     /* where it lies, for messages                                    */
+    const char      *file;     /* where it lies                                                  */
+    uint64_t         begin;    /* NEURONS: where in the file                                     */
 };
 
 enum source_kind { SOURCE_HF, SOURCE_EK, SOURCE_GGUF, SOURCE_LLAMA2C };

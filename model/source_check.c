@@ -32,6 +32,10 @@ static ek_status check_tensor(const struct check *c, const struct tensor *t, enu
     if ((role == PART_NORM || role == PART_BIAS) && t->type > TENSOR_BF16)
         return fail(c->e, EK_E_FORMAT, "%s: tensor %s: type %s; vectors are floats", t->file,
                     t->name, tensor_type_name(t->type));
+    if ((t->type == TENSOR_NEURONS) != (role == PART_NEURONS))
+        return fail(c->e, EK_E_FORMAT,
+                    "%s: tensor %s: neurons where a matrix belongs, or the other way", t->file,
+                    t->name);
     c->used[t - c->s->tensors] = 1;
     return EK_OK;
 }
@@ -51,6 +55,9 @@ static ek_status check_part(void *self, const struct part *p)
         if (t && p->role == PART_BIAS) return check_tensor(c, t, p->role, 1, rows);
         if (t) return check_tensor(c, t, p->role, rows, p->k);
     }
+    char neurons[TENSOR_NAME_MAX];
+    t = neurons_name(p->name, neurons) ? source_find(c->s, neurons) : NULL;
+    if (t && t->type == TENSOR_NEURONS) return check_tensor(c, t, PART_NEURONS, g->ffn, g->hidden);
     return fail(c->e, EK_E_FORMAT, "%s: tensor %s: missing", c->s->path, p->name);
 }
 

@@ -63,7 +63,7 @@ ek_status source_add_safetensors(struct source *s, const struct safetensors *st,
         t.bytes                           = from->bytes;
         if (is_buffer(from->name)) continue;
         bad = own ? container_describe(&t, st->metadata, strcmp(from->dtype, "U8") == 0, e) : EK_OK;
-        if (!bad && t.type != TENSOR_PACKED) bad = describe_float(&t, from, e);
+        if (!bad && t.type < TENSOR_PACKED) bad = describe_float(&t, from, e);
         if (!bad) bad = source_add(s, &t, e);
     }
     return bad;
@@ -80,7 +80,13 @@ static ek_status read_weights(struct source *s, const char *name, struct error *
     struct safetensors st;
     bad = safetensors_parse(&st, f.data, f.bytes, path, e);
     if (bad) return bad;
-    bad = source_add_safetensors(s, &st, path, e);
+    const size_t before = s->count;
+    bad                 = source_add_safetensors(s, &st, path, e);
+    for (size_t i = before; i < s->count; i++) {
+        struct tensor *t = &s->tensors[i];
+        if (t->type == TENSOR_NEURONS)
+            t->begin = (uint64_t)((const unsigned char *)t->data - f.data);
+    }
     safetensors_free(&st);
     return bad;
 }

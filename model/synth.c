@@ -2,6 +2,8 @@
 /* model/synth.c - writes models of random weights. */
 #include "model/synth.h"
 
+#include "ek/sparse.h"
+#include "model/container_inner.h"
 #include "model/random.h"
 #include "model/written.h"
 
@@ -135,6 +137,33 @@ static void fill_range(void *task, size_t begin, size_t end)
     }
 }
 
+/* A row of a neuron with the scales of such weights, and none where it is padding. */
+static ek_status make_row(const struct job *neurons, uint64_t seed, void **model)
+{
+    const size_t d = neurons->k;
+    float       *x = malloc(d * sizeof *x);
+    size_t       one;
+    ek_status    bad = ek_neurons_bytes(neurons->fmt, 1, d, 1, &one, NULL);
+    *model           = bad ? NULL : aligned_alloc(64, one);
+    if (!bad && (!x || !*model)) bad = EK_E_NOMEM;
+    for (size_t c = 0; c < d && !bad; c++) x[c] = next_weight(&seed);
+    if (!bad) bad = ek_neurons_quantize(neurons->fmt, x, d, 1, 1, d, 1, 0, *model, one);
+    free(x);
+    return bad;
+}
+
+/* Neurons are filled as the matrix of the same bytes: a row is a panel where it is packed. */
+static ek_status as_matrix(const struct job *neurons, struct job *j)
+{
+    const size_t width = ek_neuron_width(neurons->fmt, neurons->k);
+    *j                 = *neurons;
+    j->n               = neurons->n * CONTAINER_NEURON_ROWS;
+    if (ek_fmt_info(neurons->fmt)->layout != EK_LAYOUT_PANEL16)
+        return width == neurons->k ? EK_OK : EK_E_UNSUPPORTED;
+    j->n *= EK_PANEL_ROWS, j->k = width / EK_PANEL_ROWS;
+    return EK_OK;
+}
+
 /* The template panel of a packed format, or the table of floats. */
 static ek_status make_model(const struct job *j, uint64_t seed, void **model)
 {
@@ -179,19 +208,22 @@ static ek_status put_vector(struct synth *s, const struct job *j, size_t i, size
     return bad;
 }
 
-static ek_status put_matrix(struct synth *s, const struct job *j, size_t i)
+static ek_status put_matrix(struct synth *s, const struct job *job, size_t i, size_t all)
 {
     enum { CHUNK = 16 << 20 };
-    struct fill  f      = {.job = j, .seed = s->seed ^ (i + 1) * UINT64_C(0x2545F4914F6CDD1D)};
-    void        *model  = NULL;
-    const size_t panels = (j->n + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS;
-    size_t       all;
-    ek_status    bad = make_model(j, f.seed, &model);
+    const int   neurons = job->role == PART_NEURONS;
+    const int   packed  = ek_fmt_info(job->fmt)->layout == EK_LAYOUT_PANEL16;
+    struct job  as = *job, *j = &as;
+    struct fill f     = {.job = j, .seed = s->seed ^ (i + 1) * UINT64_C(0x2545F4914F6CDD1D)};
+    void       *model = NULL;
+    ek_status   bad   = neurons ? as_matrix(job, j) : EK_OK;
+    if (!bad)
+        bad = neurons && packed ? make_row(job, f.seed, &model) : make_model(j, f.seed, &model);
     if (!bad) bad = ek_weights_bytes(j->fmt, EK_PANEL_ROWS, j->k, &f.panel_bytes, NULL);
-    if (!bad) bad = ek_weights_bytes(j->fmt, j->n, j->k, &all, NULL);
-    const size_t step = f.panel_bytes && f.panel_bytes < CHUNK ? CHUNK / f.panel_bytes : 1;
-    f.model           = model;
-    f.out             = bad ? NULL : aligned_alloc(64, (step * f.panel_bytes + 63) / 64 * 64);
+    const size_t panels = (j->n + EK_PANEL_ROWS - 1) / EK_PANEL_ROWS;
+    const size_t step   = f.panel_bytes && f.panel_bytes < CHUNK ? CHUNK / f.panel_bytes : 1;
+    f.model             = model;
+    f.out               = bad ? NULL : aligned_alloc(64, (step * f.panel_bytes + 63) / 64 * 64);
     if (!bad && !f.out) bad = EK_E_NOMEM;
     if (bad) bad = fail(s->e, bad, "%s: %s", j->name, ek_status_text(bad));
     for (; f.first_panel < panels && !bad; f.first_panel += step) {
@@ -233,7 +265,7 @@ ek_status synth_write(const struct config *c, uint64_t seed, const char *dst,
     for (size_t i = 0; i < p.count && !bad; i++) {
         const struct job *j = written_job(&p, &tensors[i]);
         bad = j->role == PART_NORM || j->role == PART_BIAS ? put_vector(&s, j, i, tensors[i].bytes)
-                                                           : put_matrix(&s, j, i);
+                                                           : put_matrix(&s, j, i, tensors[i].bytes);
     }
     if (!bad) bad = container_end(s.out, e);
     container_close(s.out);

@@ -33,7 +33,8 @@ enum ek_fmt tensor_format(const struct tensor *t, int *exact)
     case TENSOR_F32: return EK_FMT_f32;
     case TENSOR_F16: return EK_FMT_f16;
     case TENSOR_BF16: return EK_FMT_bf16;
-    case TENSOR_PACKED: return t->fmt;
+    case TENSOR_PACKED:
+    case TENSOR_NEURONS: return t->fmt;
     case TENSOR_Q8_0: return EK_FMT_q8g32;
     case TENSOR_Q4_0: return EK_FMT_q4g32;
     case TENSOR_Q4_1: return EK_FMT_q4g32m;
@@ -66,6 +67,8 @@ ek_status tensor_floats(const struct tensor *t, size_t row0, size_t row1, float 
 {
     if (row0 > row1 || row1 > t->n)
         return fail(e, EK_E_ARG, "%s: tensor %s: no rows %zu to %zu", t->file, t->name, row0, row1);
+    if (t->type == TENSOR_NEURONS)
+        return fail(e, EK_E_UNSUPPORTED, "%s: tensor %s: neurons are no matrix", t->file, t->name);
     if (t->type == TENSOR_PACKED) {
         const struct ek_weights w = weights_of(t);
         const ek_status         s = ek_weights_dequantize(&w, row0, row1, out);

@@ -33,6 +33,7 @@ static int config_sound(const struct ek_wcache_config *c)
 {
     return c && c->struct_size >= sizeof *c && c->neurons && c->neurons < UINT32_MAX &&
            c->capacity && c->capacity <= c->neurons && c->row_bytes &&
+           (uintptr_t)c->slots % 64 == 0 &&
            (c->rows ? !c->read && c->stride >= c->row_bytes : c->read != NULL);
 }
 
@@ -48,7 +49,7 @@ static ek_status make_plan(const struct ek_wcache_config *c, struct plan *p)
     p->mask    = ek_reserve(&p->total, ek_mask_words(c->neurons), sizeof(uint64_t), &over);
     p->added   = ek_reserve(&p->total, c->capacity, sizeof(uint32_t), &over);
     p->removed = ek_reserve(&p->total, c->capacity, sizeof(uint32_t), &over);
-    p->rows    = ek_reserve(&p->total, c->capacity, p->stride, &over);
+    p->rows    = c->slots ? 0 : ek_reserve(&p->total, c->capacity, p->stride, &over);
     return over ? EK_E_OVERFLOW : EK_OK;
 }
 
@@ -77,7 +78,7 @@ ek_status ek_wcache_init(const struct ek_wcache_config *config, void *memory, si
                                              .mask    = (uint64_t *)(void *)(m + p.mask),
                                              .added   = (uint32_t *)(void *)(m + p.added),
                                              .removed = (uint32_t *)(void *)(m + p.removed),
-                                             .rows    = m + p.rows};
+                                             .rows    = config->slots ? config->slots : m + p.rows};
     ek_wcache_clear(c);
     *cache = c;
     return EK_OK;

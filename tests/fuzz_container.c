@@ -19,7 +19,8 @@ static void exercise(const uint8_t *data, size_t bytes, size_t weights)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-    exercise(data, bytes, 7872); /* q8g32.txt */
-    exercise(data, bytes, 4544); /* q4g32.txt */
+    exercise(data, bytes, 7872);  /* q8g32.txt */
+    exercise(data, bytes, 4544);  /* q4g32.txt */
+    exercise(data, bytes, 40384); /* neurons.txt */
     return 0;
 }

@@ -2,6 +2,7 @@
 /* tests/fuzz_model.h - what a source that was accepted must stand. */
 #ifndef EK_TESTS_FUZZ_MODEL_H
 #define EK_TESTS_FUZZ_MODEL_H
+#include "ek/sparse.h"
 #include "model/source_inner.h"
 
 #include <stdint.h>
@@ -13,6 +14,17 @@ static inline void require(int held)
     if (!held) abort();
 }
 
+/* Both rows of the last neuron decode. */
+static inline void exercise_neurons(const struct tensor *t)
+{
+    const struct ek_neurons w = {t->fmt, t->n, t->k, 2, t->data};
+    float                  *x = malloc(t->k * sizeof *x);
+    require(x != NULL);
+    for (size_t row = 0; row < 2; row++)
+        require(!ek_neurons_dequantize(&w, row, t->n - 1, t->n, x));
+    free(x);
+}
+
 /* Every byte of a tensor is there; its rows decode; its first panel packs or says why not. */
 static inline void exercise_tensor(const struct tensor *t)
 {
@@ -22,6 +34,10 @@ static inline void exercise_tensor(const struct tensor *t)
     require(t->n >= 1 && t->k >= 1 && t->bytes >= 1);
     (void)checksum64(CHECKSUM_START, t->data, t->bytes);
     if (t->k > LIMIT / EK_PANEL_ROWS) return;
+    if (t->type == TENSOR_NEURONS) {
+        exercise_neurons(t);
+        return;
+    }
     const size_t        rows  = t->n < EK_PANEL_ROWS ? t->n : EK_PANEL_ROWS;
     const enum ek_fmt   fmt   = tensor_format(t, &exact);
     const struct tensor first = tensor_rows(t, 0, rows);

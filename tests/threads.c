@@ -134,12 +134,12 @@ static void test_masks(const ek_pool *pool, const float *x)
 /* Two masks, one after the other; then which slots, and what is in them. */
 static void test_wcache(const ek_pool *pool, const float *dense)
 {
-    const struct ek_wcache_config c = {sizeof c,          N,    N,   K * sizeof *dense, dense,
-                                       K * sizeof *dense, NULL, NULL};
-    uint64_t                      mask[(N + 63) / 64], seed = 9;
-    struct ek_wcache             *cache[2];
-    void                         *memory[2];
-    size_t                        bytes, stride = 0;
+    const struct ek_wcache_config c = {
+        sizeof c, N, N, K * sizeof *dense, dense, K * sizeof *dense, NULL, NULL, NULL};
+    uint64_t          mask[(N + 63) / 64], seed = 9;
+    struct ek_wcache *cache[2];
+    void             *memory[2];
+    size_t            bytes, stride = 0;
     expect_ok("wcache size", ek_wcache_bytes(&c, &bytes));
     for (int i = 0; i < 2; i++) {
         memory[i] = need(aligned_alloc(64, (bytes + 63) / 64 * 64));

@@ -154,6 +154,23 @@ Test(container, spoilt_container)
     pair_drop(&p);
 }
 
+Test(container, spoilt_neurons)
+{
+    const struct config    c = tiny_config("llama", 1);
+    struct convert_options o = options(EK_FMT_q8g32);
+    struct pair            p;
+    pair_make(&p, &c);
+    o.neurons = 1;
+    pair_convert(&p, &o);
+    spoil(&p, "parts=2", "parts=3", EK_E_UNSUPPORTED, "another layout");
+    spoil(&p, "parts=2", "parts=x", EK_E_UNSUPPORTED, "another layout");
+    spoil(&p, "layout=4", "layout=2", EK_E_FORMAT, "shape and its bytes");
+    spoil(&p, "rows=48 columns=32 parts", "rows=49 columns=32 parts", EK_E_FORMAT,
+          "shape and its bytes");
+    spoil(&p, "mlp.neurons", "mlp.neurens", EK_E_FORMAT, "no checksum");
+    pair_drop(&p);
+}
+
 /* A file whose data does not start on 64 bytes. */
 Test(container, misaligned_container)
 {

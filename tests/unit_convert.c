@@ -2,6 +2,7 @@
 /* tests/unit_convert.c - ek convert: round trips, formats, fused tensors, rules. */
 #include "model/convert.h"
 
+#include "ek/sparse.h"
 #include "model/names.h"
 #include "tests/model_pair.h"
 
@@ -224,4 +225,70 @@ Test(convert, gguf)
         directory_remove(dir);
         gguf_file_free(&f);
     }
+}
+
+/* ---- neurons ---- */
+
+/* Up and down as neurons: what quantising their rows and columns gives; from matrices of their own
+ * or from gate and up in one. */
+Test(convert, neurons)
+{
+    static const int types[] = {EK_FMT_f32, EK_FMT_bf16, EK_FMT_q8g32, EK_FMT_q4g32};
+    for (size_t i = 0; i < 4; i++) {
+        const struct config    c = tiny_config("qwen2", 1);
+        struct convert_options o = options(types[i]);
+        const enum ek_fmt      f = (enum ek_fmt)types[i];
+        struct pair            p;
+        struct source         *again;
+        char                   path[96];
+        size_t                 bytes;
+        pair_make(&p, &c);
+        o.neurons = 1;
+        pair_convert(&p, &o);
+        const struct tensor *t    = found(p.to, "model.layers.1.mlp.neurons.weight");
+        float               *up   = floats(found(p.from, "model.layers.1.mlp.up_proj.weight"));
+        float               *down = floats(found(p.from, "model.layers.1.mlp.down_proj.weight"));
+        cr_assert(t->type == TENSOR_NEURONS && t->fmt == f && t->n == 48 && t->k == 32);
+        cr_assert_eq(t->checksum, checksum64(CHECKSUM_START, t->data, t->bytes));
+        cr_assert_eq(ek_neurons_bytes(f, 48, 32, 2, &bytes, NULL), EK_OK);
+        cr_assert_eq(bytes, t->bytes);
+        void *want = aligned_alloc(64, bytes);
+        memset(want, 0, bytes);
+        cr_assert_eq(ek_neurons_quantize(f, up, 32, 1, 48, 32, 2, 0, want, bytes), EK_OK);
+        cr_assert_eq(ek_neurons_quantize(f, down, 1, 48, 48, 32, 2, 1, want, bytes), EK_OK);
+        cr_assert_arr_eq(t->data, want, bytes);
+        cr_assert_not_null(source_find(p.to, "model.layers.1.mlp.gate_proj.weight"));
+        cr_assert_null(source_find(p.to, "model.layers.1.mlp.down_proj.weight"));
+        free(up), free(down), free(want);
+
+        snprintf(path, sizeof path, "%s/again", p.dir);
+        cr_assert_eq(convert(p.dst, path, &o, &p.e), EK_E_UNSUPPORTED);
+        cr_assert(strstr(p.e.text, "holds neurons"), "%s", p.e.text);
+        const uint64_t sum = t->checksum;
+        o.neurons = 0, o.type = EK_FMT_f32; /* gate and up in one, then neurons of that */
+        pair_convert(&p, &o);
+        o.neurons = 1, o.type = types[i];
+        cr_assert_eq(convert(p.dst, path, &o, &p.e), EK_OK, "%s", p.e.text);
+        cr_assert_eq(source_open(&again, path, &p.e), EK_OK, "%s", p.e.text);
+        cr_assert_eq(found(again, "model.layers.1.mlp.neurons.weight")->checksum, sum);
+        source_close(again);
+        pair_drop(&p);
+    }
+}
+
+Test(convert, neurons_refused)
+{
+    const struct config       c     = tiny_config("llama", 1);
+    const struct convert_rule other = {"down_proj", EK_FMT_q8g32};
+    struct convert_options    o     = options(EK_FMT_q4k);
+    struct pair               p;
+    pair_make(&p, &c);
+    o.neurons = 1;
+    cr_assert_eq(convert(p.src, p.dst, &o, &p.e), EK_E_ARG);
+    cr_assert(strstr(p.e.text, "not q4k"), "%s", p.e.text);
+    o       = options(EK_FMT_q4g32);
+    o.rules = &other, o.rule_count = 1, o.neurons = 1;
+    cr_assert_eq(convert(p.src, p.dst, &o, &p.e), EK_E_ARG);
+    cr_assert(strstr(p.e.text, "one format"), "%s", p.e.text);
+    pair_drop(&p);
 }

@@ -277,8 +277,8 @@ Test(wcache, threads_change_no_byte)
     uint64_t       seed = 35;
     cr_assert_not_null(rows);
     for (size_t i = 0; i < ROWS * BYTES; i++) rows[i] = (unsigned char)(ek_rand(&seed) >> 8);
-    const struct ek_wcache_config config = {sizeof config, ROWS,  ROWS, BYTES,
-                                            rows,          BYTES, NULL, NULL};
+    const struct ek_wcache_config config = {sizeof config, ROWS, ROWS, BYTES, rows,
+                                            BYTES,         NULL, NULL, NULL};
     for (size_t n = 1; n <= 3; n++) {
         struct threads    t;
         void             *memory;

@@ -41,6 +41,7 @@ static int parse(struct chat_args *a, int argc, char **argv)
     const struct arg list[] = {
         SESSION_ARGS(a->session),
         HEAD_LOG_ARGS(a->session.head),
+        WEIGHT_CACHE_ARG(a->session.weight_cache),
         {.names = "-n, --n-predict",
          .value = "N",
          .kind  = ARG_SIZE,

@@ -18,6 +18,7 @@ static int parse(struct ppl_args *a, int argc, char **argv)
 {
     const struct arg list[] = {
         EVALUATION_ARGS(a->text, "only the first N windows", "also write the results as JSON"),
+        WEIGHT_CACHE_ARG(a->text.session.weight_cache),
         {.names = "--stride",
          .value = "N",
          .kind  = ARG_SIZE,
@@ -141,6 +142,7 @@ static int run(struct evaluation *p, struct runner *r, const struct ppl_args *a)
     if (!s && a->text.out) s = write_results(p, a, seconds, &e);
     if (s) return runner_fail(r, &e);
     report_neurons(r);
+    if (a->text.session.verbose) weight_cache_print(r->session);
     report_final(&p->report, p->base ? kl_header(p->base) : NULL);
     head_log_print(&r->head, r->session, stdout);
     if (head_log_close(&r->head, &e)) return runner_fail(r, &e);

@@ -327,6 +327,12 @@ static ek_status run(struct profile *p, struct error *e)
     double    ppl, error;
     ek_status s = evaluation_run(&p->v, NULL, e);
     if (!s && p->failed) s = fail(e, EK_E_UNSUPPORTED, "an MLP of another width");
+    uint64_t seen = 0;
+    for (size_t i = 0; i < p->layers; i++) seen += p->sums[i].tokens;
+    if (!s && !seen)
+        s = fail(e, EK_E_UNSUPPORTED,
+                 "%s: stored neurons do not show what they do; take the model it was made from",
+                 p->a->text.session.model);
     if (s) return s;
     for (size_t i = 0; i < p->layers; i++) p->facts[i] = facts_of(&p->sums[i], p->ffn);
     const struct layer_facts mean = mean_of(p);

@@ -32,6 +32,7 @@ static int parse(struct run_args *a, int argc, char **argv)
     const struct arg list[] = {
         SESSION_ARGS(a->session),
         HEAD_LOG_ARGS(a->session.head),
+        WEIGHT_CACHE_ARG(a->session.weight_cache),
         {.names = "-p, --prompt",
          .value = "TEXT",
          .kind  = ARG_TEXT,

@@ -142,6 +142,7 @@ static int parse(struct speed_args *a, int argc, char **argv)
          .help  = "time the first run too"},
         PLAN_ARGS(a->lobotomy, a->sparse, a->predictor),
         HEAD_ARGS(a->head),
+        WEIGHT_CACHE_ARG(a->weight_cache),
         {.names = "-v, --verbose",
          .kind  = ARG_FLAG,
          .to    = &a->verbose,

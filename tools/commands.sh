@@ -178,6 +178,33 @@ assert rows[-1][:2] == ["1", "0.00%"] and float(rows[-1][4]) > 0, rows[-1]
 meta = dict(line.strip().split(": ") for line in open(sys.argv[1] + "/router1/meta.txt"))
 assert meta["vocab_size"] == "2048" and meta["hidden_size"] == "256" and meta["labels"] == "argmax", meta
 PY
+echo "== --head sliced, router: always the whole head is the model; a line a token"
+route=(run -m "$model" -p "$prompt" -n 60 --router "$work/router1")
+for how in "--temp 0" "--seed 11 --top-k 0"; do
+    read -ra options <<<"$how"
+    same "texts of a router that always asks the whole head, $how" "$($ek run -m "$model" -p "$prompt" -n 60 "${options[@]}")" \
+        "$($ek "${route[@]}" "${options[@]}" --head router --router-threshold 0)"
+    same "texts of a router that never does and of a slice, $how" "$($ek "${route[@]}" "${options[@]}" --head sliced)" \
+        "$($ek "${route[@]}" "${options[@]}" --head router --router-threshold 1 -t 1)"
+done
+$ek "${route[@]}" --temp 0 --no-eos --ids --head router --head-verify --head-log "$work/head.jsonl" >"$work/head.ids" 2>/dev/null
+python3 - "$work" <<'PY'
+import json, sys
+lines = [json.loads(l) for l in open(sys.argv[1] + "/head.jsonl")]
+ids = [int(i) for i in open(sys.argv[1] + "/head.ids").read().split()]
+assert len(lines) == len(ids) == 60 and [l["best"] for l in lines] == ids, (len(lines), len(ids))
+assert [l["position"] for l in lines] == list(range(lines[0]["position"], lines[0]["position"] + 60))
+assert all((l["head"] == "full") == (l["p_rare"] > 0.5) and l["agree"] == (l["best"] == l["full_best"]) for l in lines)
+assert all(l["agree"] for l in lines if l["head"] == "full") and sum(l["agree"] for l in lines) > 30
+PY
+base=(ppl -m "$model" -f "$text" --ctx 128 --chunks 2)
+same "perplexities of a router that always asks the whole head" "$($ek "${base[@]}" -t 2 | tail -n 1)" \
+    "$($ek "${base[@]}" --head router --router "$work/router1" --router-threshold 0 | tail -n 2 | head -n 1)"
+$ek "${base[@]}" --head sliced --router "$work/router1" | grep -q '^Impossible: [0-9]* of ' || fail "ppl of a slice"
+refused 1 "$ek" run -m "$model" -p x --head sliced
+refused 1 "$ek" run -m "$model" -p x --head router --router "$work/none"
+refused 1 "$ek" run -m "$work/before" -p x --head router --router "$work/router1"
+refused 1 "$ek" run -m "$model" -p x --head router --router "$work/router1" --head-log "$work/none/x"
 refused 2 "$ek" train-router -m "$model"
 refused 1 "$ek" train-router -m "$model" -f $text --ctx 4 --chunks 1 --out "$work/none"
 
@@ -232,6 +259,48 @@ refused 1 "$ek" run -m "$model" -p x --predictor "$work/predictor1"
 refused 1 "$ek" run -m "$model" -p x --sparse "$work/sparse0.3.json" --predictor "$work/all"
 refused 1 "$ek" train-predictor -m "$model" -f $text --out "$work/none"
 refused 2 "$ek" train-predictor -m "$model" -f $text --thresholds x --value 2
+
+echo "== neurons in the file: the same bits mapped, and read through caches of any size"
+$ek convert "$model" "$work/neurons" --type same --neurons
+$ek info -m "$work/neurons" --verify | grep -q ' checksums agree' || fail "checksums of neurons"
+$ek calibrate -m "$work/neurons" -f $text --ctx 128 --density 0.3 --out "$work/stored.json" >/dev/null
+stored=(-m "$work/neurons" --sparse "$work/stored.json")
+mapped=$($ek run "${stored[@]}" -p "$prompt" --temp 0 -n 60 --ids -t 1)
+for cache in 1 2 20; do
+    for threads in 1 2; do
+        same "ids with a weight cache of $cache MiB, $threads threads" "$mapped" \
+            "$($ek run "${stored[@]}" -p "$prompt" --temp 0 -n 60 --ids -t $threads --weight-cache $cache)"
+    done
+done
+ppl=(ppl "${stored[@]}" -f "$text" --ctx 128 --chunks 2)
+same "perplexities with a weight cache" "$($ek "${ppl[@]}")" "$($ek "${ppl[@]}" --weight-cache 2)"
+sed "s/$(grep -o '"checksum": "[0-9a-f]*"' "$work/stored.json" | head -n 1)/$(
+    grep -o '"checksum": "[0-9a-f]*"' "$work/sparse0.3.json" | head -n 1)/" "$work/stored.json" >"$work/made.json"
+few=(-p "$prompt" -b 1 --temp 0 -n 20 --ids) # token by token: no step takes all neurons
+same "ids of neurons stored and made at load" "$($ek run "${stored[@]}" "${few[@]}")" \
+    "$($ek run -m "$model" --sparse "$work/made.json" "${few[@]}")"
+$ek run -m "$work/neurons" -p "$prompt" -n 4 >/dev/null
+$ek train-predictor -m "$work/neurons" -f $text --ctx 128 --chunks 2 --epochs 1 --rank 8 --rule topk --value 1 \
+    --thresholds "$work/stored.json" --check-chunks 0 --out "$work/all" >/dev/null
+for cache in "" "--weight-cache 1"; do
+    read -ra options <<<"$cache"
+    same "ids of stored neurons, predicted all, ${cache:-mapped}" "$mapped" \
+        "$($ek run "${stored[@]}" --predictor "$work/all" -p "$prompt" --temp 0 -n 60 --ids "${options[@]}")"
+done
+$ek speed "${stored[@]}" -p 0 -n 8 -r 1 -t 1 --weight-cache 1 -o json >"$work/cache.json"
+python3 - "$work/cache.json" <<'PY'
+import json, sys
+r = json.load(open(sys.argv[1]))[0]
+assert 0 < r["cache_neurons"] < 704 and r["cache_rows_read"] > 0 and r["cache_stall_ns"] > 0, r
+assert r["cache_bytes_read"] >= r["cache_bytes_moved"] > 0 and 0 < r["cache_churn"] <= 1, r
+PY
+refused 1 "$ek" run -m "$work/neurons" -p x --weight-cache 4
+refused 1 "$ek" run -m "$model" -p x --sparse "$work/sparse0.3.json" --weight-cache 4
+refused 2 "$ek" run "${stored[@]}" -p x --weight-cache 0
+refused 2 "$ek" run "${stored[@]}" -p x --weight-cache much
+refused 1 "$ek" convert "$work/neurons" "$work/x" --type q8
+refused 1 "$ek" convert "$model" "$work/x" --type q4k --neurons
+refused 1 "$ek" profile -m "$work/neurons" -f $text --ctx 128 --chunks 1
 
 echo "== what makes no sense"
 refused 1 "$ek" run -m "$work/none" -p x

@@ -49,6 +49,11 @@ int convert_rule_parse(void *to, const char *text);
          .to    = &(a),                                                                            \
          .help  = "of tensors whose Hugging Face name matches; can be repeated,\n"                 \
                   "the first that matches counts"},                                                 \
+        {.names = "--neurons",                                                                     \
+         .kind  = ARG_FLAG,                                                                        \
+         .to    = &(a).options.neurons,                                                            \
+         .help  = "store up and down of MLPs neuron by neuron, for --sparse and\n"                 \
+                  "--weight-cache; prompts then take longer"},                                      \
         {.names = "--tokenizer",                                                                   \
          .value = "PATH",                                                                          \
          .kind  = ARG_TEXT,                                                                        \

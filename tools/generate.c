@@ -189,4 +189,5 @@ void reply_print(const struct reply *r, const struct session *s, int verbose)
                 r->prompt_tokens, 1e3 * r->prefill_s, rate(r->prompt_tokens, r->prefill_s),
                 (double)used / 0x1p20, (double)total / 0x1p20, reply_end_name(r->end));
     fputc('\n', stderr);
+    if (verbose) weight_cache_print(s);
 }

@@ -19,6 +19,7 @@ struct row {
     const struct tensor *t;
     const char          *stored, *used; /* "Q6_K", "q8g32" */
     int                  exact;
+    uint64_t             params;
     double               bits;     /* per weight, as stored */
     uint64_t             checksum; /* 0: not known */
     int                  broken;   /* --verify found another checksum */
@@ -37,7 +38,8 @@ static struct row row_of(const struct tensor *t, int verify)
     const enum ek_fmt fmt = tensor_format(t, &r.exact);
     r.used                = ek_fmt_info(fmt)->name;
     r.stored = t->type == TENSOR_PACKED ? ek_fmt_info(t->fmt)->name : tensor_type_name(t->type);
-    r.bits   = 8 * (double)t->bytes / ((double)t->n * (double)t->k);
+    r.params = (t->type == TENSOR_NEURONS ? 2 : 1) * (uint64_t)t->n * t->k;
+    r.bits   = 8 * (double)t->bytes / (double)r.params;
     if (!verify) return r;
     r.checksum = checksum64(CHECKSUM_START, t->data, t->bytes);
     r.broken   = t->checksum && r.checksum != t->checksum;
@@ -51,7 +53,7 @@ struct totals {
 
 static void add(struct totals *sum, const struct row *r)
 {
-    sum->params += (uint64_t)r->t->n * r->t->k;
+    sum->params += r->params;
     sum->bytes += r->t->bytes;
     sum->rounded += !r->exact;
     sum->broken += (size_t)r->broken;
@@ -85,11 +87,11 @@ static void print_config(const struct source *s)
 
 static void print_row(const struct row *r)
 {
-    char format[48], shape[48], sum[24] = "-";
-    snprintf(format, sizeof format, "%s%s%s%s", r->stored,
-             r->t->type >= TENSOR_Q8_0 && r->t->type != TENSOR_PACKED ? " -> " : "",
-             r->t->type >= TENSOR_Q8_0 && r->t->type != TENSOR_PACKED ? r->used : "",
-             r->exact ? "" : " (rounded)");
+    char        format[48], shape[48], sum[24] = "-";
+    const int   packed  = r->t->type == TENSOR_PACKED || r->t->type < TENSOR_Q8_0;
+    const char *becomes = r->t->type == TENSOR_NEURONS ? ", " : " -> ";
+    snprintf(format, sizeof format, "%s%s%s%s", r->stored, packed ? "" : becomes,
+             packed ? "" : r->used, r->exact ? "" : " (rounded)");
     snprintf(shape, sizeof shape, "%zu x %zu", r->t->n, r->t->k);
     if (r->checksum) snprintf(sum, sizeof sum, "%016" PRIx64, r->checksum);
     printf("  %-46s %-24s %15s %7.3f %12zu  %s%s\n", r->t->name, format, shape, r->bits,

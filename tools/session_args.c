@@ -2,6 +2,7 @@
 /* tools/session_args.c - opens threads, model and session for a command. */
 #include "tools/session_args.h"
 
+#include "model/tier.h"
 #include "tools/ek.h"
 #include "tools/progress.h"
 
@@ -93,6 +94,7 @@ int runner_open_session(struct runner *r, const struct session_args *a)
                                    .context          = a->context,
                                    .batch            = a->batch,
                                    .sinks            = a->sinks,
+                                   .weight_cache     = (uint64_t)a->weight_cache << 20,
                                    .skip             = a->skip,
                                    .tap              = a->tap,
                                    .tap_self         = a->tap_self,
@@ -103,6 +105,20 @@ int runner_open_session(struct runner *r, const struct session_args *a)
                                    .decided_self     = &r->head};
     if (a->head.log && head_log_open(&r->head, a->head.log, &e)) return runner_fail(r, &e);
     return session_open(&r->session, r->model, &o, &e) ? runner_fail(r, &e) : 0;
+}
+
+void weight_cache_print(const struct session *s)
+{
+    struct tier_counts c;
+    if (!session_weight_cache(s, &c)) return;
+    fprintf(
+        stderr,
+        "weight cache: %llu neurons a layer; hits %llu, read %llu (%.1f MiB in %llu requests%s), "
+        "moved %.1f MiB, churn %.1f %%, stalled %.2f s\n",
+        (unsigned long long)c.capacity, (unsigned long long)c.hits, (unsigned long long)c.rows_read,
+        (double)c.bytes_read / 0x1p20, (unsigned long long)c.requests,
+        c.direct ? "" : ", through the page cache", (double)c.bytes_moved / 0x1p20, 100 * c.churn,
+        c.stall_s);
 }
 
 void runner_close(struct runner *r)

@@ -24,7 +24,7 @@ struct session_args {
     const unsigned char *skip; /* as in session_options */
     tap_fn              *tap;
     void                *tap_self;
-    size_t               threads, context, batch, sinks;
+    size_t               threads, context, batch, sinks, weight_cache; /* weight_cache: MiB */
     int                  kv, act, verbose; /* kv, act: positions in KV_NAMES, ACT_NAMES */
     struct head_args     head;
 };
@@ -49,6 +49,15 @@ struct session_args {
     {                                                                                              \
         .names = "--predictor", .value = "FILE", .kind = ARG_TEXT, .to = &(predictor_),            \
         .help = "with --sparse: only neurons that a file of ek train-predictor expects"            \
+    }
+
+/* For commands that decode. */
+#define WEIGHT_CACHE_ARG(to_)                                                                      \
+    {                                                                                              \
+        .names = "--weight-cache", .value = "MIB", .kind = ARG_SIZE, .to = &(to_), .least = 1,     \
+        .most = 1 << 24,                                                                           \
+        .help = "with --sparse on a model of ek convert --neurons: keep so much of\n"              \
+                "the MLPs' neurons in memory, read others from the file"                           \
     }
 
 /* Entries of the table of options. a: struct head_args. */
@@ -159,6 +168,9 @@ void runner_close(struct runner *r);
 
 /* Prints "ek run: line" on stderr; EXIT_RUN. */
 int runner_fail(const struct runner *r, const struct error *e);
+
+/* What the weight cache did, one line on stderr; nothing where there is none. */
+void weight_cache_print(const struct session *s);
 
 double seconds_now(void);
 /* Most memory that this process ever had resident, in bytes. */

@@ -79,6 +79,23 @@ static double kv_read(struct lane *l, uint64_t before)
     return 0.5 * ((double)before + (double)used);
 }
 
+/* Adds what the weight cache did since before. */
+static void add_cache(struct lane *l, const struct tier_counts *before)
+{
+    struct tier_counts *sum = &l->result.cache, now;
+    if (!session_weight_cache(l->session, &now)) return;
+    sum->capacity = now.capacity;
+    sum->hits += now.hits - before->hits;
+    sum->rows_read += now.rows_read - before->rows_read;
+    sum->bytes_read += now.bytes_read - before->bytes_read;
+    sum->bytes_moved += now.bytes_moved - before->bytes_moved;
+    sum->requests += now.requests - before->requests;
+    sum->stall_s += now.stall_s - before->stall_s;
+    sum->churn = sum->hits + sum->rows_read
+                     ? (double)sum->rows_read / (double)(sum->hits + sum->rows_read)
+                     : 0;
+}
+
 /* One repetition on one lane and, beside it, the read bandwidth. */
 static int repeat(struct speed *s, struct lane *l, const struct speed_test *t)
 {
@@ -90,7 +107,9 @@ static int repeat(struct speed *s, struct lane *l, const struct speed_test *t)
     session_kv_used(l->session, &before, &total);
     session_neurons(l->session, &of[0], &taken[0]);
     session_gates(l->session, &gates[0], &gates_read[0]);
-    head[0]    = session_head_read(l->session);
+    head[0]                  = session_head_read(l->session);
+    struct tier_counts cache = {0};
+    (void)session_weight_cache(l->session, &cache);
     double *ns = &l->result.ns[l->result.repetitions];
     bad        = run_once(s, l, t, ns);
     if (bad) return bad;
@@ -103,8 +122,10 @@ static int repeat(struct speed *s, struct lane *l, const struct speed_test *t)
     if (of[1] > of[0]) l->result.neurons = (double)(taken[1] - taken[0]) / (double)(of[1] - of[0]);
     if (gates[1] > gates[0])
         l->result.gates = (double)(gates_read[1] - gates_read[0]) / (double)(gates[1] - gates[0]);
-    l->result.kv_read                       = kv_read(l, before);
-    l->result.read[l->result.repetitions++] = roof_measure(&s->roof, &l->threads, l->read, reading);
+    add_cache(l, &cache);
+    l->result.kv_read = kv_read(l, before);
+    l->result.read[l->result.repetitions++] =
+        s->a->weight_cache ? 0 : roof_measure(&s->roof, &l->threads, l->read, reading);
     return 0;
 }
 
@@ -112,6 +133,7 @@ static int repeat(struct speed *s, struct lane *l, const struct speed_test *t)
 static const char *no_roof(const struct speed *s, const struct speed_test *t)
 {
     const size_t llc = topology_last_level(&s->r.topology), floor = (size_t)256 << 20;
+    if (s->a->weight_cache) return "unavailable: neurons are read from a file";
     if (t->prompt) return "unavailable: prefill reads the weights once for many tokens";
     if (s->model.facts.bytes_per_token < (llc && llc < floor ? llc : floor))
         return "unavailable: what a token reads fits into the last-level cache";
@@ -239,7 +261,7 @@ static int open_roof(struct speed *s)
     const uint64_t token = s->model.facts.bytes_per_token, least = (uint64_t)256 << 20;
     const long     pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     uint64_t       bytes = (uint64_t)s->a->memory << 20;
-    if (s->roof.sums) return 0;
+    if (s->roof.sums || s->a->weight_cache) return 0;
     if (!bytes) bytes = token > least ? token : least;
     if (!s->a->memory && pages > 0 && page > 0 && bytes > (uint64_t)pages * (uint64_t)page / 4)
         bytes = least;
@@ -267,6 +289,7 @@ static int run_setting(struct speed *s)
                                           .kv               = kv_format(s->kv),
                                           .context          = s->context,
                                           .batch            = s->batch,
+                                          .weight_cache     = (uint64_t)s->a->weight_cache << 20,
                                           .activation       = act_kind(s->act),
                                           .router_threshold = (float)s->a->head.threshold};
         if (session_open(&s->lanes[j].session, s->r.model, &o, &e)) bad = runner_fail(&s->r, &e);

@@ -25,7 +25,7 @@ struct speed_args {
     struct arg_sizes prompt, generated, depth, threads, batch;
     struct arg_pairs both;
     struct choices   kv, act;
-    size_t           repetitions, memory;
+    size_t           repetitions, memory, weight_cache; /* the latter two: MiB */
     double           delay;
     int              format, no_warmup, verbose;
     struct head_args head;

@@ -115,6 +115,29 @@ static json_t *own_json(const struct speed_result *r, const struct speed_model *
         "activation", r->act, "model_checksum", checksum, "compiler", __VERSION__);
 }
 
+/* Of a weight cache, for one token; null where there is none. */
+static int add_cache(json_t *root, const struct speed_result *r)
+{
+    const struct tier_counts *c = &r->cache;
+    const double tokens         = (double)((r->test.prompt + r->test.generated) * r->repetitions);
+    const struct {
+        const char *key;
+        double      value;
+    } facts[] = {{"cache_hits", (double)c->hits / tokens},
+                 {"cache_rows_read", (double)c->rows_read / tokens},
+                 {"cache_bytes_read", (double)c->bytes_read / tokens},
+                 {"cache_bytes_moved", (double)c->bytes_moved / tokens},
+                 {"cache_requests", (double)c->requests / tokens},
+                 {"cache_churn", c->churn},
+                 {"cache_stall_ns", 1e9 * c->stall_s / tokens}};
+    int bad   = json_object_set_new(
+          root, "cache_neurons", c->capacity ? json_integer((json_int_t)c->capacity) : json_null());
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
+        bad |= json_object_set_new(root, facts[i].key,
+                                   c->capacity ? json_real(facts[i].value) : json_null());
+    return bad;
+}
+
 json_t *speed_json(const struct speed_result *r, const struct speed_model *m)
 {
     double              ts[REPETITIONS_MAX];
@@ -133,7 +156,7 @@ json_t *speed_json(const struct speed_result *r, const struct speed_model *m)
                     (json_int_t)ns.deviation, "avg_ts", rate.mean, "stddev_ts", rate.deviation, "samples_ns",
                     list_of(r->ns, n, 1), "samples_ts", list_of(ts, n, 0));
     json_t   *own = own_json(r, m, &rate);
-    const int bad = !root || !own || json_object_update(root, own);
+    const int bad = !root || !own || json_object_update(root, own) || add_cache(root, r);
     json_decref(own);
     if (!bad) return root;
     json_decref(root);

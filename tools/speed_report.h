@@ -4,6 +4,7 @@
 #ifndef EK_TOOLS_SPEED_REPORT_H
 #define EK_TOOLS_SPEED_REPORT_H
 #include "model/model.h"
+#include "model/tier.h"
 #include "tools/topology.h"
 
 #include <jansson.h>
@@ -23,18 +24,19 @@ struct speed_model {
 };
 
 struct speed_result {
-    struct speed_test test;
-    size_t            threads, batch, repetitions;
-    const char       *kv, *act;
-    char              time[32];
-    uint64_t          kv_bytes;
-    double            kv_read;             /* bytes of cache read for one token, mean         */
-    double            head;                /* bytes that a certified head read for a token, or 0 */
-    double            neurons;             /* share that sparse MLPs took                     */
-    double            gates;               /* share that was computed where predictors are     */
-    double            ns[REPETITIONS_MAX]; /* one repetition                                  */
-    double            read[REPETITIONS_MAX]; /* bytes per second read beside it; 0: not measured */
-    const char       *note;                  /* why there is no share of the roof, or NULL      */
+    struct speed_test  test;
+    size_t             threads, batch, repetitions;
+    const char        *kv, *act;
+    char               time[32];
+    uint64_t           kv_bytes;
+    double             kv_read; /* bytes of cache read for one token, mean         */
+    double             head;    /* bytes that a certified head read for a token, or 0 */
+    double             neurons; /* share that sparse MLPs took                     */
+    double             gates;   /* share that was computed where predictors are     */
+    struct tier_counts cache;   /* of a weight cache, all repetitions; capacity 0: none */
+    double             ns[REPETITIONS_MAX];   /* one repetition                                  */
+    double             read[REPETITIONS_MAX]; /* bytes per second read beside it; 0: not measured */
+    const char        *note;                  /* why there is no share of the roof, or NULL      */
 };
 
 enum speed_format { SPEED_MD, SPEED_JSON, SPEED_CSV, SPEED_JSONL };

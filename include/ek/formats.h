@@ -31,6 +31,7 @@ enum ek_layout {
     EK_LAYOUT_ROWS    = 1, /* row-major, no padding                              */
     EK_LAYOUT_PANEL16 = 2, /* panels of 16 rows, 64-byte units: docs/formats.md  */
     EK_LAYOUT_CACHE   = 3, /* that of ek_kv: no layout of weights                */
+    EK_LAYOUT_NEURON  = 4, /* that of ek_neurons: no layout of ek_weights        */
 };
 
 enum { EK_PANEL_ROWS = 16 };

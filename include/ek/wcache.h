@@ -35,6 +35,8 @@ struct ek_wcache_config {
     size_t             stride;      /* bytes, >= row_bytes; of rows                             */
     ek_wcache_read_fn *read;        /* source behind a function, when rows is NULL              */
     void              *self;        /* its first argument                                       */
+    void              *slots;       /* [capacity] slots elsewhere than in the cache's memory, e.g.
+                                       of several caches side by side; 64-byte aligned; or NULL */
 };
 
 struct ek_wcache; /* in the caller's memory */
