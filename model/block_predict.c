@@ -165,7 +165,8 @@ int predict_bundles(const struct block *b, struct pass *p, const float *x, const
     const struct ek_sparse_options o = {
         .struct_size = sizeof o, .activation = s->o.activation, .act = s->model->config.act};
     if (!g->bundles.data || count > g->bundles_most) return 0;
-    s->neurons += g->neurons.n, s->neurons_taken += count, s->gates_read += count;
+    count_taken(s, &g->neurons, count);
+    s->gates_read += count;
     *err = ek_sparse_mlp(&s->model->kernels, s->o.pool, &g->bundles, list, count, x, d, p->m, y, d,
                          &o, work, work_bytes);
     return 1;

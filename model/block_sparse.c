@@ -11,12 +11,6 @@
 
 /* ---- loading ---- */
 
-/* The format of neurons for weights of fmt: the same where neurons have it, else 8 bit. */
-static enum ek_fmt neuron_format(enum ek_fmt fmt)
-{
-    return ek_neuron_width(fmt, 1) ? fmt : EK_FMT_q8g32;
-}
-
 static ek_status read_weights(const void *weights, size_t row0, size_t row1, float *out)
 {
     return ek_weights_dequantize(weights, row0, row1, out);
@@ -46,7 +40,7 @@ static ek_status take_neurons(struct loader *l, struct block *b, const struct te
     static const char *const     gate_name[] = {"mlp.gate_proj"};
     const struct config         *c           = loader_config(l);
     struct gated_block          *g           = &b->gated;
-    const struct projection_spec gate        = {gate_name, &c->ffn, 1, c->hidden, NULL, 0};
+    const struct projection_spec gate = {gate_name, &c->ffn, 1, c->hidden, NULL, 0, TAP_COUNT};
     if (c->mlp_bias)
         return fail(e, EK_E_UNSUPPORTED, "layer %zu: a sparse MLP has no biases", b->layer);
     ek_status s =
@@ -261,7 +255,7 @@ static ek_status sparse_run(const struct block *b, struct pass *p, const float *
     }
     if (err) return err;
     count = open_neurons(gate, m, count, g->threshold, list);
-    s->neurons += n, s->neurons_taken += count;
+    count_taken(s, &g->neurons, count);
     if (s->tier) err = tier_fetch(s->tier, b->layer, list, count, list, &w);
     if (err) return err;
     const struct ek_sparse_options o = options_of(s, &w, gate);

@@ -24,9 +24,9 @@ static ek_status attention_load(struct loader *l, struct block *b, struct error 
     struct attention_block         *a          = &b->attention;
     const size_t                    q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
     const size_t                    rows[] = {q, kv, kv};
-    const struct projection_spec    qkv    = {names,      rows, 3, c->hidden, "self_attn.qkv_proj",
-                                              c->qkv_bias};
-    const struct projection_spec    out    = {out_name, &c->hidden, 1, q, NULL, c->o_bias};
+    const struct projection_spec qkv = {names,       rows,       3, c->hidden, "self_attn.qkv_proj",
+                                        c->qkv_bias, TAP_ATTN_IN};
+    const struct projection_spec out = {out_name, &c->hidden, 1, q, NULL, c->o_bias, TAP_ATTN_OUT};
     a->window = c->window && b->layer >= c->window_from && b->layer < c->window_to ? c->window : 0;
     ek_status s = load_vector(l, b->layer, "input_layernorm.weight", c->hidden, &b->norm, e);
     if (!s) s = load_projection(l, b->layer, &qkv, &a->qkv, e);
@@ -145,6 +145,7 @@ static ek_status attention_run(const struct block *b, struct pass *p, const floa
                  out_bytes                  = whole_lines(p->m * q * 4);
     float *qkv = p->work, *out = (float *)(void *)((char *)p->work + qkv_bytes);
 
+    pass_tap(p, TAP_ATTN_IN, b->layer, x, p->m, c->hidden, c->hidden);
     ek_status err = projection_run(p, &w->qkv, x, c->hidden, qkv, ld);
     if (err) return err;
     struct rotate_task task = {b, p, qkv};
@@ -162,7 +163,9 @@ static ek_status attention_run(const struct block *b, struct pass *p, const floa
     a.q = qkv, a.q_pos = p->pos, a.y = out;
     err = ek_attention(t, s->o.pool, &a, (char *)p->work + qkv_bytes + out_bytes,
                        p->work_bytes - qkv_bytes - out_bytes);
-    return err ? err : projection_run(p, &w->out, out, q, y, c->hidden);
+    if (err) return err;
+    pass_tap(p, TAP_ATTN_OUT, b->layer, out, p->m, q, q);
+    return projection_run(p, &w->out, out, q, y, c->hidden);
 }
 
 const struct block_kind block_attention = {
@@ -186,9 +189,10 @@ static ek_status gated_load(struct loader *l, struct block *b, struct error *e)
     static const char *const     down_name[] = {"mlp.down_proj"};
     const struct config         *c           = loader_config(l);
     const size_t                 rows[]      = {c->ffn, c->ffn};
-    const struct projection_spec gate_up     = {names,      rows, 2, c->hidden, "mlp.gate_up_proj",
-                                                c->mlp_bias};
-    const struct projection_spec down = {down_name, &c->hidden, 1, c->ffn, NULL, c->mlp_bias};
+    const struct projection_spec gate_up     = {
+            names, rows, 2, c->hidden, "mlp.gate_up_proj", c->mlp_bias, TAP_MLP_IN};
+    const struct projection_spec down = {down_name,   &c->hidden,    1, c->ffn, NULL,
+                                         c->mlp_bias, TAP_MLP_HIDDEN};
     ek_status                    s =
         load_vector(l, b->layer, "post_attention_layernorm.weight", c->hidden, &b->norm, e);
     if (!s) s = load_projection(l, b->layer, &gate_up, &b->gated.gate_up, e);

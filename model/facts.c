@@ -43,6 +43,12 @@ static void count_projection(struct tally *t, const struct projection *p)
         t->params += (uint64_t)p->part[i].n * p->part[i].k;
     }
     if (p->bias) t->bytes += p->n * sizeof(float), t->params += p->n;
+    if (!p->columns.data) return;
+    size_t bytes = 0;
+    (void)ek_neurons_bytes(p->columns.fmt, p->columns.n, p->columns.d, p->columns.rows, &bytes,
+                           NULL);
+    t->neurons += bytes;
+    for (size_t i = 0; i < p->parts; i++) t->replaced += weight_bytes(&p->part[i]);
 }
 
 static void count_neurons(struct tally *t, const struct gated_block *g)
@@ -118,24 +124,55 @@ void model_facts(const struct model *m, struct model_facts *f)
                              .load_ms         = m->load_ms};
 }
 
-ek_status model_down_norms(const struct model *m, size_t layer, float *out)
+/* What reads the numbers of a tap, or NULL. */
+static const struct projection *reader_of(const struct model *m, enum tap tap, size_t layer)
+{
+    const int attention = tap == TAP_ATTN_IN || tap == TAP_ATTN_OUT;
+    for (size_t i = 0; i < m->block_count; i++) {
+        const struct block *b = &m->blocks[i];
+        if (b->layer != layer || b->kind->cut != (attention ? CUT_ATTENTION : CUT_MLP)) continue;
+        const struct projection *p = tap == TAP_ATTN_IN      ? &b->attention.qkv
+                                     : tap == TAP_ATTN_OUT   ? &b->attention.out
+                                     : tap == TAP_MLP_IN     ? &b->gated.gate_up
+                                     : tap == TAP_MLP_HIDDEN ? &b->gated.down
+                                                             : NULL;
+        return p && p->parts ? p : NULL;
+    }
+    return NULL;
+}
+
+uint64_t model_input_bytes(const struct model *m, enum tap tap, size_t layer)
+{
+    const struct projection *p     = reader_of(m, tap, layer);
+    uint64_t                 bytes = 0;
+    for (size_t i = 0; p && i < p->parts; i++) bytes += weight_bytes(&p->part[i]);
+    return bytes;
+}
+
+/* Adds the squares of a matrix' columns. */
+static ek_status add_squares(const struct ek_weights *w, double *sum)
 {
     enum { ROWS = 16 };
-    const struct ek_weights *w = NULL;
-    for (size_t i = 0; i < m->block_count; i++)
-        if (m->blocks[i].kind->cut == CUT_MLP && m->blocks[i].layer == layer)
-            w = &m->blocks[i].gated.down.part[0];
-    if (!w || !w->data) return EK_E_ARG; /* stored neurons have no such matrix */
     float    *rows = malloc(ROWS * w->k * sizeof *rows);
-    double   *sum  = calloc(w->k, sizeof *sum);
-    ek_status s    = rows && sum ? EK_OK : EK_E_NOMEM;
+    ek_status s    = rows ? EK_OK : EK_E_NOMEM;
     for (size_t r = 0; r < w->n && !s; r += ROWS) {
         const size_t end = r + ROWS < w->n ? r + ROWS : w->n;
         s                = ek_weights_dequantize(w, r, end, rows);
         for (size_t i = 0; i < (end - r) * w->k && !s; i++)
             sum[i % w->k] += (double)rows[i] * (double)rows[i];
     }
-    for (size_t c = 0; c < w->k && !s; c++) out[c] = (float)sqrt(sum[c]);
-    free(rows), free(sum);
+    free(rows);
+    return s;
+}
+
+ek_status model_input_norms(const struct model *m, enum tap tap, size_t layer, float *out)
+{
+    const struct projection *p = reader_of(m, tap, layer);
+    if (!p) return EK_E_ARG;
+    double   *sum = calloc(p->k, sizeof *sum);
+    ek_status s   = sum ? EK_OK : EK_E_NOMEM;
+    for (size_t i = 0; i < p->parts && !s; i++) s = add_squares(&p->part[i], sum);
+    for (size_t c = 0; c < p->k && !s; c++) out[c] = (float)sqrt(sum[c]);
+    free(sum);
     return s;
 }

@@ -28,7 +28,8 @@ void pass_tap(const struct pass *p, enum tap tap, size_t layer, const float *x, 
 
 const char *tap_name(enum tap tap)
 {
-    static const char *const names[] = {"mlp.in", "mlp.gate", "mlp.hidden", "head.in"};
+    static const char *const names[] = {"attn.in",  "attn.out",   "mlp.in",
+                                        "mlp.gate", "mlp.hidden", "head.in"};
     return tap < TAP_COUNT ? names[tap] : NULL;
 }
 
@@ -50,10 +51,15 @@ static void add_bias(void *task, size_t begin, size_t end)
 ek_status projection_run(const struct pass *p, const struct projection *w, const float *x,
                          size_t ldx, float *y, size_t ldy)
 {
-    const struct session          *s  = p->s;
-    const struct ek_linear_options o  = session_linear_options(s);
-    size_t                         at = 0;
-    for (size_t i = 0; i < w->parts; i++) {
+    const struct session          *s      = p->s;
+    const struct ek_linear_options o      = session_linear_options(s);
+    size_t                         at     = 0;
+    const int                      sparse = w->columns.data && p->m <= EK_GEMV_MAX_M;
+    if (sparse) {
+        const ek_status err = columns_run(p, w, x, ldx, y, ldy);
+        if (err) return err;
+    }
+    for (size_t i = 0; i < w->parts && !sparse; i++) {
         const ek_status err = ek_linear(&s->model->kernels, s->o.pool, &w->part[i], x, ldx, p->m,
                                         y + at, ldy, &o, s->work, s->linear_bytes);
         if (err) return err;

@@ -38,12 +38,12 @@ const struct predictors *loader_predictors(const struct loader *l)
 
 ek_status load_threshold(struct loader *l, size_t layer, float *out, struct error *e)
 {
-    const struct thresholds *t = &l->m->thresholds;
-    *out                       = 0;
-    if (!t->layers && load_neurons(l, layer)) return EK_OK;
-    if (layer >= t->layers)
+    const float *values = l->m->thresholds.value[TAP_MLP_GATE];
+    *out                = 0;
+    if (!values && load_neurons(l, layer)) return EK_OK;
+    if (!values)
         return fail(e, EK_E_ARG, "%s: no threshold for layer %zu", l->m->source->path, layer);
-    *out = t->value[layer];
+    *out = values[layer];
     return EK_OK;
 }
 
@@ -204,6 +204,8 @@ ek_status load_projection(struct loader *l, size_t layer, const struct projectio
         p->parts = i + 1;
         s        = take_matrix(l, part, spec->rows[i], p->k, &p->part[i], e);
     }
+    const float *values = spec->input < TAP_COUNT ? l->m->thresholds.value[spec->input] : NULL;
+    if (!s && values) s = columns_load(l, p, values[layer], e);
     return !s && spec->bias ? load_bias(l, layer, spec, p, e) : s;
 }
 
@@ -243,7 +245,7 @@ static const struct block_kind *const llama_like[] = {&block_attention, &block_g
 static const struct block_kind *planned(const struct loader *l, size_t layer,
                                         const struct block_kind *kind)
 {
-    const int sparse = l->m->thresholds.layers || load_neurons(l, layer);
+    const int sparse = l->m->thresholds.value[TAP_MLP_GATE] || load_neurons(l, layer);
     return kind == &block_gated && sparse ? &block_sparse : kind;
 }
 
@@ -251,8 +253,7 @@ static ek_status read_thresholds(struct loader *l, struct error *e)
 {
     struct model *m = l->m;
     if (!l->o || !l->o->sparse) return EK_OK;
-    return thresholds_read(&m->thresholds, l->o->sparse, tap_name(TAP_MLP_GATE), m->config.layers,
-                           model_checksum(m), e);
+    return thresholds_read(&m->thresholds, l->o->sparse, m->config.layers, model_checksum(m), e);
 }
 
 static ek_status read_predictors(struct loader *l, struct error *e)
@@ -261,8 +262,9 @@ static ek_status read_predictors(struct loader *l, struct error *e)
     const struct predictors_for what = {tap_name(TAP_MLP_IN), m->config.layers, m->config.hidden,
                                         m->config.ffn, model_checksum(m)};
     if (!l->o || !l->o->predictor) return EK_OK;
-    if (!l->o->sparse)
-        return fail(e, EK_E_ARG, "%s: predictors need thresholds beside them", l->o->predictor);
+    if (!m->thresholds.value[TAP_MLP_GATE])
+        return fail(e, EK_E_ARG, "%s: predictors need thresholds of gates beside them",
+                    l->o->predictor);
     return predictors_read(&m->predictors, l->o->predictor, &what, e);
 }
 

@@ -68,7 +68,7 @@ struct model_facts {
     uint64_t    checksum;        /* of config and tensors: identifies the model in results    */
     uint64_t    mlp_bytes;       /* of bytes_per_token                                        */
     uint64_t    head_bytes;      /* of bytes_per_token                                        */
-    uint64_t    neuron_bytes;    /* up and down of sparse MLPs, neuron by neuron: of these a token
+    uint64_t    neuron_bytes; /* weights kept neuron by neuron or column by column: of these a token
                                     reads the share that session_neurons tells, instead of ... */
     uint64_t    replaced_bytes;  /* ... these of bytes_per_token                              */
     uint64_t    predictor_bytes; /* of bytes_per_token: predictors of sparse MLPs             */
@@ -83,6 +83,8 @@ enum { SESSION_CONTEXT = 4096, SESSION_BATCH = 512 };
 
 /** Places in the forward pass whose numbers can be looked at. */
 enum tap {
+    TAP_ATTN_IN,    /* "attn.in": normed input of attention [hidden]                 */
+    TAP_ATTN_OUT,   /* "attn.out": input of its output projection [heads head_dim]   */
     TAP_MLP_IN,     /* "mlp.in": normed input of an MLP [hidden]                     */
     TAP_MLP_GATE,   /* "mlp.gate": its gates before the activation [ffn]             */
     TAP_MLP_HIDDEN, /* "mlp.hidden": input of its down projection, act(gate) up [ffn] */
@@ -139,9 +141,11 @@ ek_status session_eval(struct session *s, const int32_t *ids, size_t n, enum log
 
 /** What the session was opened with, the defaults filled in. */
 const struct session_options *session_settings(const struct session *s);
-/** Length of each column of a layer's down matrix: what a unit of TAP_MLP_HIDDEN adds to x. out
- * [ffn]. EK_E_ARG where the layer's MLP is not in the plan. */
-ek_status model_down_norms(const struct model *m, size_t layer, float *out);
+/** Bytes of the weights that read what a tap shows; 0 where the plan has none. */
+uint64_t model_input_bytes(const struct model *m, enum tap tap, size_t layer);
+/** Length of each of their columns, what a unit of an input adds: out [inputs]. EK_E_ARG where the plan
+ * has none. */
+ek_status model_input_norms(const struct model *m, enum tap tap, size_t layer, float *out);
 
 /** From now on LOGITS_LAST need hold only the `top` largest logits, the rest may be -infinity. 0, or
  * more than a certified head gives: all of them. */
@@ -153,7 +157,8 @@ struct head_reading {
 };
 struct head_reading session_head_read(const struct session *s);
 
-/** Neurons that sparse MLPs had to choose from, and took, since the session was opened. */
+/** Bytes of weights that --sparse could have read in whole steps' stead, and read, since the session was
+ * opened. */
 void session_neurons(const struct session *s, uint64_t *of, uint64_t *taken);
 
 /** Gates of MLPs with a predictor, and those that were computed. */

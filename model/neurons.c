@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* model/neurons.c - up and down of an MLP made into neurons. */
+/* model/neurons.c - matrices made into neurons. */
 #include "model/neurons.h"
 
 #include <stdlib.h>
@@ -20,12 +20,13 @@ static void pack_neurons(void *task, size_t begin, size_t end)
     const struct ek_neurons *w = t->to;
     const size_t             d = w->d, n = end - begin;
     unsigned char           *out  = t->data + begin * t->one;
-    float                   *rows = malloc(n * d * sizeof *rows);
-    ek_status                s    = rows ? EK_OK : EK_E_NOMEM;
-    if (!s) s = t->up->read(t->up->self, t->up->first + begin, t->up->first + end, rows);
-    if (!s) s = ek_neurons_quantize(w->fmt, rows, d, 1, n, d, 2, 0, out, n * t->one);
+    float                   *rows = t->up ? malloc(n * d * sizeof *rows) : NULL;
+    ek_status                s    = rows || !t->up ? EK_OK : EK_E_NOMEM;
+    if (!s && rows) s = t->up->read(t->up->self, t->up->first + begin, t->up->first + end, rows);
+    if (!s && rows) s = ek_neurons_quantize(w->fmt, rows, d, 1, n, d, 2, 0, out, n * t->one);
     if (!s)
-        s = ek_neurons_quantize(w->fmt, t->columns + begin, 1, w->n, n, d, 2, 1, out, n * t->one);
+        s = ek_neurons_quantize(w->fmt, t->columns + begin, 1, w->n, n, d, w->rows, w->rows - 1,
+                                out, n * t->one);
     if (s) t->bad = s; /* any of several will do */
     free(rows);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* model/neurons.h - up and down of an MLP made into neurons, and MLPs run over them. */
+/* model/neurons.h - matrices made into neurons. */
 #ifndef EK_MODEL_NEURONS_H
 #define EK_MODEL_NEURONS_H
 #include "ek/sparse.h"
@@ -12,9 +12,10 @@ struct rows_reader {
 };
 
 /**
- * Packs both rows of every neuron.
+ * Packs every neuron.
  *
- * Shapes   to: what it becomes, rows = 2; its data is not looked at    up [n][d]    down [d][n]
+ * Shapes   to: what it becomes; its data is not looked at. rows = 2: up [n][d], down [d][n]; rows = 1, up
+ *          NULL: the columns of down
  * Memory   data: ek_neurons_bytes; takes [d][n] floats while it works
  * Threads  split over pool (NULL: serial); the readers must bear it
  * Returns  EK_OK; EK_E_NOMEM; EK_E_FORMAT for a value that is not finite or does not fit; what the

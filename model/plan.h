@@ -21,6 +21,10 @@ struct projection {
     size_t            parts;
     size_t            n, k; /* all rows together; columns */
     const float      *bias; /* [n], or NULL               */
+    /* the same, column by column, without data where it is not wanted: inputs with |x| below the
+     * threshold are left out of steps of up to EK_GEMV_MAX_M tokens */
+    struct ek_neurons columns;
+    float             threshold;
 };
 
 struct attention_block {
@@ -113,6 +117,7 @@ struct projection_spec {
     size_t             parts, k;
     const char        *fused; /* the name where they are one tensor, or NULL     */
     int                bias;  /* each has a bias                                 */
+    enum tap           input; /* what it reads, for its threshold                */
 };
 ek_status load_projection(struct loader *l, size_t layer, const struct projection_spec *spec,
                           struct projection *p, struct error *e);
@@ -157,6 +162,22 @@ uint64_t model_checksum(const struct model *m);
 /** Sets m->type, "llama 1.24B q4g32". */
 void model_name_type(struct model *m);
 
+/** The format of neurons for weights of fmt: the same where neurons have it, else 8 bit. */
+static inline enum ek_fmt neuron_format(enum ek_fmt fmt)
+{
+    return ek_neuron_width(fmt, 1) ? fmt : EK_FMT_q8g32;
+}
+
+/* ---- columns of a projection (columns.c): TEAL, arXiv 2408.14690 ---- */
+
+/** Makes the columns of a projection that was loaded. */
+ek_status columns_load(struct loader *l, struct projection *p, float threshold, struct error *e);
+/** Of the working memory that products share. */
+ek_status columns_work_bytes(const struct projection *p, size_t m, size_t *bytes);
+/** As projection_run, without the bias. */
+ek_status columns_run(const struct pass *p, const struct projection *w, const float *x, size_t ldx,
+                      float *y, size_t ldy);
+
 /* ---- a session and one step of it ---- */
 
 /** Which slot holds which position: shared by all layers with the same window. */
@@ -179,7 +200,7 @@ struct session {
     size_t                 work_bytes, linear_bytes; /* linear's share lies first */
     size_t                 length;
     uint64_t               kv_bytes;
-    uint64_t               neurons, neurons_taken; /* of sparse MLPs */
+    uint64_t               neurons, neurons_taken; /* bytes of what is sparse */
     uint64_t               gates, gates_read;      /* of those with a predictor */
     struct tier           *tier;                   /* NULL: neurons are read where they lie */
     size_t                 head_top;               /* 0: all logits */
@@ -200,6 +221,9 @@ const struct ring *session_ring(const struct session *s, size_t window);
 
 /** Where a position is kept: sinks stay, the others go round. */
 int32_t ring_slot(const struct ring *r, size_t pos);
+
+/** Counts what a list takes of w. */
+void count_taken(struct session *s, const struct ek_neurons *w, size_t count);
 
 /** Working memory is cut into pieces of whole cache lines. */
 static inline size_t whole_lines(size_t bytes)

@@ -106,7 +106,10 @@ static ek_status grow_linear(const struct session *s, const struct projection *p
         if (err) return err;
         *most = max(*most, bytes);
     }
-    return EK_OK;
+    size_t          columns;
+    const ek_status err = columns_work_bytes(p, m, &columns);
+    *most               = max(*most, columns);
+    return err;
 }
 
 /* Working memory of a step of m tokens: what linear needs, then what the neediest block needs. */
@@ -251,7 +254,7 @@ static ek_status open_tier(struct session *s, struct error *e)
             layers[o.count++] = (struct tier_layer){b->layer, b->gated.stored};
     }
     ek_status err = EK_OK;
-    if (!m->thresholds.layers)
+    if (!m->thresholds.value[TAP_MLP_GATE])
         err = fail(e, EK_E_ARG, "%s: a weight cache is for sparse MLPs: --sparse", path);
     else if (!o.count)
         err = fail(e, EK_E_ARG, "%s: a weight cache needs stored neurons: ek convert --neurons",

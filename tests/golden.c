@@ -242,6 +242,13 @@ static struct way converted[] = {
     {{.what = "weights in q4g32", .kv = EK_FMT_q4g32, .activation = F32}, 1, 0.5, 0},
     {{.what = "weights in q4g128", .kv = EK_FMT_q4g128, .activation = F32}, 1, 0.5, 0},
 };
+/* Everything above 0 taken: neurons by their gates, inputs of all products. */
+static struct way sparse[] = {
+    {{.what = "gates, decoding", .activation = F32, .step = 1}, 0, 1e-4, 0},
+    {{.what = "gates, chunks of 7", .activation = F32, .step = 7}, 0, 1e-4, 0},
+    {{.what = "inputs, decoding", .activation = F32, .step = 1}, 0, 1e-4, 0},
+    {{.what = "inputs, chunks of 7", .activation = F32, .step = 7}, 0, 1e-4, 0},
+};
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* Converts f and checks the result; the rest of ways[i].r is how it is run. */
@@ -265,6 +272,49 @@ static void check_converted(const struct fixture *f, struct way *w)
     }
     snprintf(command, sizeof command, "rm -r %s", dir);
     if (system(command)) die(command);
+}
+
+static void write_zeros(FILE *f, const char *const *taps, size_t count, size_t layers)
+{
+    for (size_t i = 0; i < count; i++) {
+        fprintf(f, "%s\"%s\":[0", i ? "," : "", taps[i]);
+        for (size_t l = 1; l < layers; l++) fputs(",0", f);
+        fputc(']', f);
+    }
+}
+
+/* f with thresholds of 0; f of floats, which lose nothing when rows become columns. MLPs with biases
+ * have no neurons. */
+static void check_sparse(const struct fixture *f, const struct model *whole, struct way *w,
+                         int gates)
+{
+    static const char *const   neurons[] = {"mlp.gate"};
+    static const char *const   inputs[]  = {"attn.in", "attn.out", "mlp.in", "mlp.hidden"};
+    char                       path[]    = "/tmp/ek-golden-XXXXXX";
+    struct error               e         = {""};
+    struct model              *m;
+    struct model_facts         facts;
+    const struct model_options o  = {.sparse = path};
+    const int                  fd = mkstemp(path);
+    FILE                      *to = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!to) die("mkstemp");
+    model_facts(whole, &facts);
+    fprintf(
+        to,
+        "{\"format\":\"edgekern thresholds\",\"version\":2,\"model\":{\"checksum\":\"%016llx\"},"
+        "\"thresholds\":{",
+        (unsigned long long)facts.checksum);
+    write_zeros(to, gates ? neurons : inputs, gates ? 1 : 4, model_config(whole)->layers);
+    fputs("}}", to);
+    fclose(to);
+    const ek_status bad    = model_open(&m, f->path, &o, &e);
+    const int       biased = gates && model_config(whole)->mlp_bias;
+    expect(biased ? bad == EK_E_UNSUPPORTED : !bad, f->name, w->r.what, e.text);
+    unlink(path);
+    if (bad) return;
+    check_run(f, m, &w[0]);
+    check_run(f, m, &w[1]);
+    model_close(m);
 }
 
 static void print_ways(const struct way *w, size_t n)
@@ -302,6 +352,8 @@ int main(int argc, char **argv)
         check_threads(&f, m, EK_FMT_i8);
         check_truncate(&f, m);
         check_bytes(&f, m);
+        if (!strcmp(f.path, f.dir)) check_sparse(&f, m, &sparse[0], 1);
+        if (!strcmp(f.path, f.dir)) check_sparse(&f, m, &sparse[2], 0);
         for (size_t j = 0; strcmp(f.path, f.dir) == 0 && j < COUNT(converted); j++)
             check_converted(&f, &converted[j]);
         model_close(m);
@@ -311,6 +363,7 @@ int main(int argc, char **argv)
     free(names);
     print_ways(as_stored, COUNT(as_stored));
     print_ways(converted, COUNT(converted));
+    print_ways(sparse, COUNT(sparse));
     printf("%d models, %d failed\n", n, failures);
     return failures != 0;
 }

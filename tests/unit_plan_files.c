@@ -106,46 +106,53 @@ Test(cuts, refusals_name_what_is_wrong, .init = make_path, .fini = remove_path)
 /* ---- thresholds: refused for another model or tap ---- */
 
 #define MODEL "\"model\":{\"layers\":3,\"checksum\":\"00000000000000ab\"}"
-#define HEAD  "{\"format\":\"edgekern thresholds\",\"version\":1,\"tap\":\"mlp.gate\","
+#define HEAD  "{\"format\":\"edgekern thresholds\",\"version\":2,"
 
 Test(thresholds, values, .init = make_path, .fini = remove_path)
 {
     struct thresholds t;
     struct error      e;
-    write_text(HEAD MODEL ",\"thresholds\":[0,0.5,3]}");
-    cr_assert_eq(thresholds_read(&t, path, "mlp.gate", 3, 0xab, &e), EK_OK, "%s", e.text);
-    cr_assert(t.layers == 3 && t.value[0] == 0.0f && t.value[1] == 0.5f && t.value[2] == 3.0f);
+    write_text(HEAD MODEL ",\"thresholds\":{\"mlp.gate\":[0,0.5,3],\"attn.out\":[1,2,4]}}");
+    cr_assert_eq(thresholds_read(&t, path, 3, 0xab, &e), EK_OK, "%s", e.text);
+    const float *gate = t.value[TAP_MLP_GATE], *out = t.value[TAP_ATTN_OUT];
+    cr_assert(gate && gate[0] == 0.0f && gate[1] == 0.5f && gate[2] == 3.0f);
+    cr_assert(out && out[0] == 1.0f && out[2] == 4.0f);
+    cr_assert(!t.value[TAP_ATTN_IN] && !t.value[TAP_MLP_IN] && !t.value[TAP_MLP_HIDDEN]);
     thresholds_drop(&t);
 }
 
 static ek_status read_thresholds(struct error *e)
 {
     struct thresholds t;
-    const ek_status   s = thresholds_read(&t, path, "mlp.gate", 3, 0xab, e);
-    cr_assert(!s || !t.value);
+    const ek_status   s = thresholds_read(&t, path, 3, 0xab, e);
+    for (int i = 0; i < TAP_COUNT && s; i++) cr_assert_null(t.value[i]);
     return s;
 }
 Test(thresholds, refusals_name_what_is_wrong, .init = make_path, .fini = remove_path)
 {
+#define GATES(values) HEAD      MODEL ",\"thresholds\":{\"mlp.gate\":" values "}}"
     static const struct refusal list[] = {
         {"", "line"},
         {"{}", "format: this is missing, not edgekern thresholds"},
         {"{\"cut\":[]}", "format"},
-        {"{\"format\":\"edgekern thresholds\",\"version\":2,\"tap\":\"mlp.gate\"," MODEL
-         ",\"thresholds\":[0,0,0]}",
+        {"{\"format\":\"edgekern thresholds\",\"version\":1," MODEL
+         ",\"thresholds\":{\"mlp.gate\":[0,0,0]}}",
          "version"},
-        {"{\"format\":\"edgekern thresholds\",\"version\":1,\"tap\":\"mlp.in\"," MODEL
-         ",\"thresholds\":[0,0,0]}",
-         "made for mlp.in, not mlp.gate"},
-        {HEAD "\"thresholds\":[0,0,0]}", "model: not an object"},
-        {HEAD "\"model\":{\"layers\":3,\"checksum\":\"00000000000000ac\"},"
-              "\"thresholds\":[0,0,0]}",
+        {HEAD "\"thresholds\":{\"mlp.gate\":[0,0,0]}}", "model: not an object"},
+        {HEAD
+         "\"model\":{\"checksum\":\"00000000000000ac\"},\"thresholds\":{\"mlp.gate\":[0,0,0]}}",
          "00000000000000ac, not 00000000000000ab"},
-        {HEAD MODEL "}", "thresholds: not one for each layer"},
-        {HEAD MODEL ",\"thresholds\":[0,0]}", "thresholds: not one for each layer"},
-        {HEAD MODEL ",\"thresholds\":[0,-1,0]}", "no number >= 0"},
-        {HEAD MODEL ",\"thresholds\":[0,1e300,0]}", "no number >= 0"},
-        {HEAD MODEL ",\"thresholds\":[0,\"1\",0]}", "no number >= 0"},
+        {HEAD MODEL "}", "thresholds: no object of taps"},
+        {HEAD MODEL ",\"thresholds\":{}}", "thresholds: no object of taps"},
+        {HEAD MODEL ",\"thresholds\":[0,0,0]}", "thresholds: no object of taps"},
+        {HEAD MODEL ",\"thresholds\":{\"head.in\":[0,0,0]}}", "made for head.in, where nothing"},
+        {HEAD MODEL ",\"thresholds\":{\"mlp.gate\":[0,0,0],\"mlp.in\":[0,0,0]}}",
+         "mlp.gate goes with no other"},
+        {GATES("[0,0]"), "mlp.gate: not one for each layer"},
+        {GATES("3"), "mlp.gate: not one for each layer"},
+        {GATES("[0,-1,0]"), "no number >= 0"},
+        {GATES("[0,1e300,0]"), "no number >= 0"},
+        {GATES("[0,\"1\",0]"), "no number >= 0"},
     };
     refused(list, sizeof list / sizeof *list, read_thresholds);
 }

@@ -117,7 +117,7 @@ static void report_neurons(const struct runner *r)
 {
     uint64_t of, taken;
     session_neurons(r->session, &of, &taken);
-    if (of) printf("Neurons taken: %.2f%%\n", 100 * (double)taken / (double)of);
+    if (of) printf("Sparse weights read: %.2f%%\n", 100 * (double)taken / (double)of);
     session_gates(r->session, &of, &taken);
     if (of) printf("Gates computed: %.2f%%\n", 100 * (double)taken / (double)of);
 }

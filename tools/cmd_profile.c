@@ -311,7 +311,8 @@ static int open_all(struct profile *p)
         s->mass              = calloc(p->ffn, sizeof *s->mass);
         s->norm              = p->a->plain ? NULL : calloc(p->ffn, sizeof *s->norm);
         memory               = s->mass && (s->norm || p->a->plain);
-        if (memory && s->norm) (void)model_down_norms(p->r.model, i, s->norm); /* cut: no rows */
+        if (memory && s->norm)
+            (void)model_input_norms(p->r.model, TAP_MLP_HIDDEN, i, s->norm); /* cut: no rows */
     }
     p->v.protocol.context = p->a->text.session.context;
     p->v.label            = "profile";

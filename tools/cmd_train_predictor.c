@@ -134,7 +134,7 @@ static void keep_labels(void *task, size_t begin, size_t end)
 {
     const struct rows_task *k   = task;
     const size_t            n   = k->to->ffn;
-    const float            *cut = k->t->thresholds.value;
+    const float            *cut = k->t->thresholds.value[TAP_MLP_GATE];
     float                  *h   = malloc(n * sizeof *h);
     for (size_t i = begin; i < end && h; i++) {
         uint64_t *bits = k->to->active + (k->to->rows + i) * k->to->words;
@@ -186,10 +186,12 @@ static ek_status collect(struct trainer *t, struct error *e)
 {
     ek_status s = EK_OK;
     if (t->a->thresholds)
-        s = thresholds_read(&t->thresholds, t->a->thresholds, tap_name(TAP_MLP_GATE),
-                            t->what.layers, t->what.checksum, e);
+        s = thresholds_read(&t->thresholds, t->a->thresholds, t->what.layers, t->what.checksum, e);
     else if (model_config(t->r.model)->act != EK_ACT_RELU)
         s = fail(e, EK_E_ARG, "no --thresholds: only a ReLU model says by itself what is active");
+    if (!s && t->a->thresholds && !t->thresholds.value[TAP_MLP_GATE])
+        s = fail(e, EK_E_ARG, "%s: made for other taps than %s", t->a->thresholds,
+                 tap_name(TAP_MLP_GATE));
     if (!s) s = open_states(t, e);
     if (!s) s = walk_text(&t->v, LOGITS_NONE, NULL, NULL, e);
     if (!s && t->failed) s = fail(e, EK_E_UNSUPPORTED, "an MLP of another width");

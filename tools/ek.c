@@ -23,7 +23,7 @@ static const struct {
     {"ablate", cmd_ablate, "what leaving out blocks of a model costs, and a list of those to cut"},
     {"profile", cmd_profile,
      "which MLP neurons matter on a text, and what reading those would save"},
-    {"calibrate", cmd_calibrate, "thresholds below which MLP neurons can be left out"},
+    {"calibrate", cmd_calibrate, "thresholds below which neurons or inputs can be left out"},
     {"train-predictor", cmd_train_predictor,
      "matrices that tell which MLP neurons a token will need"},
     {"train-router", cmd_train_router, "a network that tells when a head of common tokens will do"},

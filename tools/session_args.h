@@ -44,7 +44,7 @@ struct session_args {
          .value = "FILE",                                                                          \
          .kind  = ARG_TEXT,                                                                        \
          .to    = &(sparse_),                                                                      \
-         .help  = "leave out MLP neurons below the thresholds of ek calibrate;\n"                  \
+         .help  = "leave out what is below the thresholds of ek calibrate;\n"                  \
                   "steps of more than 8 tokens stay whole"},                                        \
     {                                                                                              \
         .names = "--predictor", .value = "FILE", .kind = ARG_TEXT, .to = &(predictor_),            \
