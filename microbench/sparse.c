@@ -103,7 +103,9 @@ static void *make_mlp(const struct composite_setup *s)
     struct layer *l = new_layer(s, d);
     l->hidden       = ek_test_alloc(2 * n, sizeof *l->hidden);
     l->y            = ek_test_alloc(d, sizeof *l->y);
-    return made(l, add_matrix(l, n, d) || add_matrix(l, n, d) || add_matrix(l, d, n));
+    int bad         = add_matrix(l, n, d);
+    bad             = bad || add_matrix(l, n, d);
+    return made(l, bad || add_matrix(l, d, n));
 }
 static void call_mlp(void *self)
 {
@@ -213,7 +215,7 @@ static uint64_t *mask_of(const struct caches *c, size_t layer, size_t turn)
 }
 static int bit(const uint64_t *mask, size_t i)
 {
-    return mask[i / 64] >> (i % 64) & 1;
+    return (int)(mask[i / 64] >> (i % 64) & 1);
 }
 static void flip(uint64_t *mask, size_t i)
 {
@@ -323,8 +325,9 @@ static int check_update(void *self)
 }
 static double bytes_update(const void *self)
 {
-    const struct caches *c = self;
-    return 2 * (double)(c->active * c->s.shape->d[CACHE_CHURN] / 100) * (double)c->row;
+    const struct caches *c    = self;
+    const size_t         rows = c->active * c->s.shape->d[CACHE_CHURN] / 100;
+    return 2 * (double)rows * (double)c->row;
 }
 const struct composite composite_wcache_update = {.name  = "wcache_update",
                                                   .dims  = dims_cache,

@@ -156,20 +156,19 @@ ek_status predict_list(const struct block *b, struct pass *p, const float *x, ui
     return err;
 }
 
-int predict_bundles(const struct block *b, struct pass *p, const float *x, const uint32_t *list,
-                    size_t count, float *y, void *work, size_t work_bytes, ek_status *err)
+ek_status predict_bundles(const struct block *b, struct pass *p, const float *x,
+                          const uint32_t *list, size_t count, float *y, void *work,
+                          size_t work_bytes)
 {
     struct session                *s = p->s;
     const struct gated_block      *g = &b->gated;
     const size_t                   d = s->model->config.hidden;
     const struct ek_sparse_options o = {
         .struct_size = sizeof o, .activation = s->o.activation, .act = s->model->config.act};
-    if (!g->bundles.data || count > g->bundles_most) return 0;
     count_taken(s, &g->neurons, count);
     s->gates_read += count;
-    *err = ek_sparse_mlp(&s->model->kernels, s->o.pool, &g->bundles, list, count, x, d, p->m, y, d,
+    return ek_sparse_mlp(&s->model->kernels, s->o.pool, &g->bundles, list, count, x, d, p->m, y, d,
                          &o, work, work_bytes);
-    return 1;
 }
 
 /* The rows of the list, one after another: of one token with the bits that all rows would have. Of

@@ -247,7 +247,8 @@ static ek_status sparse_run(const struct block *b, struct pass *p, const float *
     ek_status         err    = EK_OK;
     if (predicts(g)) {
         err = predict_list(b, p, x, list, &count, work, room);
-        if (!err && predict_bundles(b, p, x, list, count, y, work, room, &err)) return err;
+        if (!err && predicts_few(g, count))
+            return predict_bundles(b, p, x, list, count, y, work, room);
         if (!err) err = run_predicted(b, p, x, list, count, gate);
     } else {
         for (size_t i = 0; i < n; i++) list[i] = (uint32_t)i;

@@ -63,9 +63,9 @@ ek_status head_load(struct loader *l, const struct model_options *o, struct erro
     if (!o->router)
         return fail(e, EK_E_ARG, "%s: a head of common tokens needs --router", m->source->path);
     ek_status s = router_read(&h->router, o->router, m->config.vocab, m->config.hidden, e);
-    if (!s && h->router.checksum && h->router.checksum != model_checksum(m))
+    if (!s && h->router.checksum && h->router.checksum != loader_checksum(l))
         s = fail(e, EK_E_ARG, "%s: made for the model %016llx, not %016llx", o->router,
-                 (unsigned long long)h->router.checksum, (unsigned long long)model_checksum(m));
+                 (unsigned long long)h->router.checksum, (unsigned long long)loader_checksum(l));
     return s ? s : gather_slice(l, e);
 }
 
@@ -206,8 +206,8 @@ static ek_status run_row(struct pass *p, const float *x, float *logits)
     struct head_decision     made = {.position = p->pos[0], .p_rare = NAN};
     ek_status                err  = EK_OK;
     if (h->mode == HEAD_ROUTER) {
-        err = router_run(&s->model->kernels, s->o.pool, &h->router, x, h->slice.k, 1, &made.p_rare,
-                         p->work, p->work_bytes);
+        err = router_run(&s->model->kernels, s->o.pool, &h->router, x, 1, &made.p_rare, p->work,
+                         p->work_bytes);
         made.full = !(made.p_rare <= s->o.router_threshold);
         s->head_counts.bytes += router_bytes(&h->router);
     }

@@ -41,6 +41,13 @@ static ek_status check_finite(const struct ek_weights *w, const char *name, cons
     return s;
 }
 
+void free_const(const void *memory)
+{
+    void *p;
+    memcpy(&p, &memory, sizeof p);
+    free(p);
+}
+
 ek_status matrix_copy(struct ek_weights *w, const struct safetensors_entry *t, const char *path,
                       struct error *e)
 {

@@ -10,12 +10,15 @@
 enum ek_fmt matrix_format(const char *dtype);
 
 /**
- * A copy of a tensor of one or two dimensions (one: n = 1), 64-byte aligned; free(w->data).
+ * A copy of a tensor of one or two dimensions (one: n = 1), 64-byte aligned; free_const(w->data).
  *
  * Returns  EK_OK; EK_E_UNSUPPORTED for another type; EK_E_FORMAT for an empty one, other dimensions
  *          or a value that is not finite; EK_E_NOMEM. */
 ek_status matrix_copy(struct ek_weights *w, const struct safetensors_entry *t, const char *path,
                       struct error *e);
+
+/** Frees what is const only to those who read it. */
+void free_const(const void *memory);
 
 /** A tensor to be written. fmt: f32, f16 or bf16; dims 1: [k], 2: [n][k]. */
 struct matrix {

@@ -52,6 +52,11 @@ const struct config *loader_config(const struct loader *l)
     return &l->m->config;
 }
 
+uint64_t loader_checksum(const struct loader *l)
+{
+    return l->o && l->o->made_for ? l->o->made_for : model_checksum(l->m);
+}
+
 struct model *loader_model(const struct loader *l)
 {
     return l->m;
@@ -253,14 +258,14 @@ static ek_status read_thresholds(struct loader *l, struct error *e)
 {
     struct model *m = l->m;
     if (!l->o || !l->o->sparse) return EK_OK;
-    return thresholds_read(&m->thresholds, l->o->sparse, m->config.layers, model_checksum(m), e);
+    return thresholds_read(&m->thresholds, l->o->sparse, m->config.layers, loader_checksum(l), e);
 }
 
 static ek_status read_predictors(struct loader *l, struct error *e)
 {
     struct model               *m    = l->m;
     const struct predictors_for what = {tap_name(TAP_MLP_IN), m->config.layers, m->config.hidden,
-                                        m->config.ffn, model_checksum(m)};
+                                        m->config.ffn, loader_checksum(l)};
     if (!l->o || !l->o->predictor) return EK_OK;
     if (!m->thresholds.value[TAP_MLP_GATE])
         return fail(e, EK_E_ARG, "%s: predictors need thresholds of gates beside them",

@@ -44,8 +44,10 @@ struct model_options {
     const char    *predictor; /* with sparse: file of predictors, or NULL: model/predictors.h */
     enum head_mode head;
     const char    *router; /* model/router.h: its directory, or for HEAD_SLICED a list of tokens */
-    progress_fn   *progress;
-    void          *progress_self;
+    uint64_t     made_for; /* 0, or the checksum of the model that sparse, predictor and router were
+                                made for: this is a copy of it in another format                */
+    progress_fn *progress;
+    void        *progress_self;
 };
 
 /** Opens a directory or file. Tokenizer and weights that are missing are errors here. */

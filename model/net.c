@@ -85,7 +85,7 @@ static ek_status open_net(struct net *n)
     n->dz = floats(batch * widest), n->dx = floats(batch * widest);
     n->turned = floats(larger(turned, batch * widest)), n->turned_dz = floats(batch * widest);
     n->answers  = floats(batch * n->layer[n->o.layers - 1].n);
-    n->row_loss = calloc(batch, sizeof *n->row_loss);
+    n->row_loss = calloc(batch ? batch : 1, sizeof *n->row_loss);
     n->work     = aligned_alloc(64, (n->work_bytes + 64) / 64 * 64);
     if (!n->values || !n->gradient || !n->mean || !n->square || !n->dz || !n->dx || !n->turned ||
         !n->turned_dz || !n->answers || !n->row_loss || !n->work)

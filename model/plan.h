@@ -134,6 +134,8 @@ ek_status load_vector(struct loader *l, size_t layer, const char *name, size_t n
                       struct error *e);
 const struct config *loader_config(const struct loader *l);
 struct model        *loader_model(const struct loader *l);
+/** Of the model that files beside it must have been made for. */
+uint64_t loader_checksum(const struct loader *l);
 
 /* ---- predictors of sparse MLPs (block_predict.c) ---- */
 
@@ -149,10 +151,15 @@ ek_status predict_work_bytes(const struct block *b, const struct session *s, siz
 /** The neurons expected of any token, ascending. list: [ffn]. */
 ek_status predict_list(const struct block *b, struct pass *p, const float *x, uint32_t *list,
                        size_t *count, void *work, size_t work_bytes);
-/** Few of packed gates: 1, and y is the MLP of these neurons, whatever their gates; work is as for
- * predict_list. */
-int predict_bundles(const struct block *b, struct pass *p, const float *x, const uint32_t *list,
-                    size_t count, float *y, void *work, size_t work_bytes, ek_status *err);
+/** So few of packed gates that predict_bundles is there for them. */
+static inline int predicts_few(const struct gated_block *g, size_t count)
+{
+    return g->bundles.data && count <= g->bundles_most;
+}
+/** y is the MLP of these neurons, whatever their gates; work is as for predict_list. */
+ek_status predict_bundles(const struct block *b, struct pass *p, const float *x,
+                          const uint32_t *list, size_t count, float *y, void *work,
+                          size_t work_bytes);
 /** Their gates before the activation: y [m][count]; room for [m][ffn]. */
 ek_status predict_gates(struct pass *p, const struct projection *gates, const float *x,
                         const uint32_t *list, size_t count, float *y);

@@ -25,8 +25,8 @@ struct ek_mask_rule predictors_rule(const struct predictors *p, size_t layer, si
 void predictors_drop(struct predictors *p)
 {
     for (size_t i = 0; i < p->layers && p->layer; i++) {
-        free((void *)(uintptr_t)p->layer[i].down.data); /* const to those who read it */
-        free((void *)(uintptr_t)p->layer[i].up.data);
+        free_const(p->layer[i].down.data);
+        free_const(p->layer[i].up.data);
     }
     free(p->layer);
     *p = (struct predictors){.layer = NULL};

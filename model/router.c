@@ -61,8 +61,8 @@ ek_status router_read(struct router *r, const char *dir, size_t vocab, size_t hi
 void router_drop(struct router *r)
 {
     for (size_t i = 0; i < ROUTER_LAYERS_MAX; i++) {
-        free((void *)(uintptr_t)r->layers[i].data); /* const to those who read it */
-        free(r->bias[i]);
+        free_const(r->layers[i].data);
+        free_const(r->bias[i]);
     }
     free(r->common);
     *r = (struct router){.act = EK_ACT_RELU};
@@ -155,8 +155,7 @@ static void finish(float *y, const float *bias, size_t m, size_t n)
 }
 
 ek_status router_run(const struct ek_kernels *t, const ek_pool *pool, const struct router *r,
-                     const float *x, size_t ldx, size_t m, float *p_rare, void *work,
-                     size_t work_bytes)
+                     const float *x, size_t m, float *p_rare, void *work, size_t work_bytes)
 {
     const size_t    outputs = outputs_bytes(r, m);
     size_t          need;
@@ -165,13 +164,13 @@ ek_status router_run(const struct ek_kernels *t, const ek_pool *pool, const stru
     for (size_t i = 0; i < r->layer_count; i++) {
         const struct ek_weights *w = &r->layers[i];
         float                   *y = (float *)(void *)((char *)work + (i % 2) * outputs);
-        ek_status s = ek_linear(t, pool, w, x, ldx, m, y, w->n, NULL, (char *)work + 2 * outputs,
+        ek_status s = ek_linear(t, pool, w, x, w->k, m, y, w->n, NULL, (char *)work + 2 * outputs,
                                 work_bytes - 2 * outputs);
         if (s) return s;
         finish(y, r->bias[i], m, w->n);
         if (i + 1 < r->layer_count) s = ek_act(t, NULL, r->act, y, NULL, y, m * w->n);
         if (s) return s;
-        x = y, ldx = w->n;
+        x = y;
     }
     for (size_t i = 0; i < m; i++) p_rare[i] = isnan(x[i]) ? 1 : 1 / (1 + expf(-x[i]));
     return EK_OK;

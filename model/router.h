@@ -20,7 +20,7 @@ struct router {
     uint32_t         *common; /* [common_count] ascending ids without repeats, each < vocab */
     size_t            common_count;
     struct ek_weights layers[ROUTER_LAYERS_MAX]; /* f32, f16 or bf16                    */
-    float            *bias[ROUTER_LAYERS_MAX];   /* [n], or NULL                        */
+    const float      *bias[ROUTER_LAYERS_MAX];   /* [n], or NULL                        */
     size_t            layer_count;
     enum ek_act_kind  act;      /* ReLU unless meta.txt says otherwise                  */
     uint64_t          checksum; /* of the model it was made with; 0: meta.txt does not say */
@@ -48,11 +48,10 @@ ek_status router_work_bytes(const struct router *r, size_t m, const ek_pool *poo
 /**
  * p_rare[i] = P(token behind x[i] is rare); 1 where that is NaN, so that the whole head decides.
  *
- * x: [m][ldx], the rows that TAP_HEAD_IN shows. work: 64-byte aligned. Allocates nothing; the same
+ * x: [m][hidden], the rows that TAP_HEAD_IN shows. work: 64-byte aligned. Allocates nothing; the same
  * bits for any pool and, to m = EK_GEMV_MAX_M, for any m. */
 ek_status router_run(const struct ek_kernels *t, const ek_pool *pool, const struct router *r,
-                     const float *x, size_t ldx, size_t m, float *p_rare, void *work,
-                     size_t work_bytes);
+                     const float *x, size_t m, float *p_rare, void *work, size_t work_bytes);
 
 /** Writes the directory, made where it is missing. labels: what was learnt, "next" or "argmax". */
 ek_status router_write(const struct router *r, const char *dir, size_t vocab, const char *labels,

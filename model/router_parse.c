@@ -133,10 +133,11 @@ static ek_status take_linear(struct router *r, const struct linear *l, const cha
                     l->bias->shape[0], l->weight->shape[0]);
     s = matrix_copy(&bias, l->bias, path, e);
     if (s) return s;
-    r->bias[at] = malloc(bias.k * sizeof *r->bias[at]);
-    s           = r->bias[at] ? ek_weights_dequantize(&bias, 0, 1, r->bias[at])
-                              : fail(e, EK_E_NOMEM, "%s: out of memory", path);
-    free((void *)(uintptr_t)bias.data);
+    float *values = malloc(bias.k * sizeof *values);
+    r->bias[at]   = values;
+    s             = values ? ek_weights_dequantize(&bias, 0, 1, values)
+                           : fail(e, EK_E_NOMEM, "%s: out of memory", path);
+    free_const(bias.data);
     return s;
 }
 

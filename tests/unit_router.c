@@ -85,9 +85,9 @@ static void check_runs(const struct router *r)
     cr_assert_eq(router_work_bytes(r, 2, NULL, &bytes), EK_OK);
     void *work = aligned_alloc(64, (bytes + 63) / 64 * 64);
     cr_assert_not_null(work);
-    cr_assert_eq(router_run(&t, NULL, r, x, HIDDEN, 2, p, work, bytes), EK_OK);
+    cr_assert_eq(router_run(&t, NULL, r, x, 2, p, work, bytes), EK_OK);
     for (int i = 0; i < 2; i++) cr_assert_float_eq((double)p[i], expected(x + i * HIDDEN), 1e-6);
-    cr_assert_eq(router_run(&t, NULL, r, x, HIDDEN, 2, p, work, bytes - 1), EK_E_NOMEM);
+    cr_assert_eq(router_run(&t, NULL, r, x, 2, p, work, bytes - 1), EK_E_NOMEM);
     free(work);
 }
 

@@ -239,7 +239,7 @@ static void borrow_layers(struct trainer *t, const struct net *n, const struct n
                                            .n      = o->width[i + 1],
                                            .k      = o->width[i],
                                            .data   = net_matrix(n, i)};
-        r->bias[i]   = (float *)(uintptr_t)net_bias(n, i); /* only read */
+        r->bias[i]   = net_bias(n, i);
     }
 }
 
@@ -286,7 +286,7 @@ static ek_status ask(struct trainer *t, struct error *e)
     for (size_t i = 0; i < t->parts.test && !s; i++) {
         for (size_t c = 0; c < t->hidden; c++)
             x[c] = ek_f32_from_bf16(t->states[(first + i) * t->hidden + c]);
-        s = router_run(&t->kernels, NULL, &r, x, t->hidden, 1, &t->p_rare[i], work, bytes);
+        s = router_run(&t->kernels, NULL, &r, x, 1, &t->p_rare[i], work, bytes);
     }
     free(x), free(work);
     router_drop(&r);
@@ -335,7 +335,7 @@ static int open_all(struct trainer *t)
     struct arg_sizes    *w = &t->a->widths;
     struct error         e;
     t->vocab = c->vocab, t->hidden = c->hidden;
-    if (!w->count) w->v[w->count++] = c->hidden < 4 * 312 ? (c->hidden + 3) / 4 : 312;
+    if (!w->count) w->v[w->count++] = c->hidden < (size_t)4 * 312 ? (c->hidden + 3) / 4 : 312;
     t->v.protocol.context = t->a->text.session.context;
     t->v.label            = "states";
     if (ek_kernels_default(&t->kernels)) return EXIT_RUN;

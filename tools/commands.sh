@@ -325,6 +325,30 @@ refused 1 "$ek" convert "$work/neurons" "$work/x" --type q8
 refused 1 "$ek" convert "$model" "$work/x" --type q4k --neurons
 refused 1 "$ek" profile -m "$work/neurons" -f $text --ctx 128 --chunks 1
 
+echo "== stack: every row, and nothing left behind"
+mkdir "$work/tmp"
+$ek calibrate -m "$work/bf16" -f $text --ctx 128 --density 0.6 --out "$work/bf16.json" >/dev/null
+TMPDIR=$work/tmp $ek stack -m "$work/bf16" -f $text --ctx 128 --chunks 4 -n 32 -r 2 -t 1 --sparse "$work/bf16.json" \
+    --lobotomy "$work/cuts.json" --out "$work/stack.json" >"$work/stack"
+python3 - "$work/stack.json" <<'PY'
+import json, sys
+rows = {r["name"]: r for r in json.load(open(sys.argv[1]))["results"]}
+assert list(rows) == ["base", "+head", "+lobotomy", "+sparse", "+q4", "all"], list(rows)
+for name, r in rows.items():
+    exact = name in ("base", "+head")
+    assert r["median_ts"] > 0 and (r["mean_kld"] < 1e-6) == exact and (r["same_top_p"] == 1) == exact, r
+    assert (r["bytes_per_token"] < rows["base"]["bytes_per_token"]) == (name != "base"), r
+PY
+grep -q '^| all ' "$work/stack" || fail "stack's table"
+[[ -z $(ls -A "$work/tmp") && -z $(compgen -G "$work/stack.json.base*") ]] || fail "stack leaves something behind"
+same "a 4-bit model: its head cannot be certified, the rest is done" "$($ek stack -m "$work/before" -f $text --ctx 128 \
+    --chunks 2 -n 16 -r 1 -t 1 2>/dev/null | grep -c '^| base .* 100.00% \|^| +head .* unavailable\|^| all .* 100.00% ')" 3
+refused 2 "$ek" stack -m "$model"
+refused 2 "$ek" stack -m "$model" -f $text --ctx 64 -n 65
+refused 1 "$ek" stack -m "$model" -f "$work/none"
+! $ek stack -m "$model" -f $text --ctx 128 --chunks 1 -n 8 -r 1 --sparse "$work/bf16.json" >/dev/null 2>&1 ||
+    fail "stack takes thresholds of another model"
+
 echo "== what makes no sense"
 refused 1 "$ek" run -m "$work/none" -p x
 refused 1 "$ek" run -m README.md -p x

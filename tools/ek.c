@@ -27,6 +27,7 @@ static const struct {
     {"train-predictor", cmd_train_predictor,
      "matrices that tell which MLP neurons a token will need"},
     {"train-router", cmd_train_router, "a network that tells when a head of common tokens will do"},
+    {"stack", cmd_stack, "speed and quality of each way to do less work, and of all together"},
     {"logits", cmd_logits, "a model's logits at every position, as JSON"},
     {"convert", cmd_convert, "write a model as a directory that is packed once and loads at once"},
     {"synth", cmd_synth, "write a model of random weights at the shapes of a known one"},

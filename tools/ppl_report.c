@@ -156,12 +156,12 @@ void report_final(const struct ppl_report *r, const struct kl_header *base)
         print_comparison(&s, base);
     else
         putchar('\n');
-    if (r->impossible)
+    const unsigned long long impossible = r->impossible, possible = r->mine.count;
+    if (impossible)
         printf(
             "Impossible: %llu of %llu tokens, to which the head gives no probability; PPL = inf. "
             "Of the others, the probability of the common tokens being 1: PPL = %.4f +/- %.5f\n",
-            (unsigned long long)r->impossible, (unsigned long long)(r->impossible + r->mine.count),
-            s.ppl, s.ppl_e);
+            impossible, impossible + possible, s.ppl, s.ppl_e);
     else
         printf("Final estimate: PPL = %.4f +/- %.5f\n", s.ppl, s.ppl_e);
 }

@@ -81,6 +81,7 @@ int runner_open_model(struct runner *r, const char *command, const struct sessio
                                     .predictor = a->predictor,
                                     .head      = (enum head_mode)a->head.mode,
                                     .router    = a->head.router,
+                                    .made_for  = a->made_for,
                                     .progress  = progress_show};
     return model_open(&r->model, a->model, &o, &e) ? runner_fail(r, &e) : 0;
 }

@@ -20,6 +20,7 @@ struct head_args {
     }
 
 struct session_args {
+    uint64_t             made_for; /* as in model_options */
     const char          *model, *lobotomy, *sparse, *predictor;
     const unsigned char *skip; /* as in session_options */
     tap_fn              *tap;
@@ -44,7 +45,7 @@ struct session_args {
          .value = "FILE",                                                                          \
          .kind  = ARG_TEXT,                                                                        \
          .to    = &(sparse_),                                                                      \
-         .help  = "leave out what is below the thresholds of ek calibrate;\n"                  \
+         .help  = "leave out what is below the thresholds of ek calibrate;\n"                      \
                   "steps of more than 8 tokens stay whole"},                                        \
     {                                                                                              \
         .names = "--predictor", .value = "FILE", .kind = ARG_TEXT, .to = &(predictor_),            \

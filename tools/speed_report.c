@@ -56,7 +56,7 @@ static struct spread rates(const struct speed_result *r, double *ts)
     return spread_of(ts, r->repetitions);
 }
 
-static double bytes_per_token(const struct speed_result *r, const struct speed_model *m)
+double speed_bytes_per_token(const struct speed_result *r, const struct speed_model *m)
 {
     const struct model_facts *f = &m->facts;
     return (double)f->bytes_per_token - (double)f->replaced_bytes +
@@ -71,8 +71,9 @@ double speed_roofline(const struct speed_result *r, const struct speed_model *m)
     if (r->note) return 0;
     for (size_t i = 0; i < r->repetitions; i++) {
         if (!(r->read[i] > 0)) return 0;
-        const double rate = bytes_per_token(r, m) * (double)r->test.generated / r->ns[i] * 1e9;
-        share[i]          = 100 * rate / r->read[i];
+        const double rate =
+            speed_bytes_per_token(r, m) * (double)r->test.generated / r->ns[i] * 1e9;
+        share[i] = 100 * rate / r->read[i];
     }
     return spread_of(share, r->repetitions).median;
 }
@@ -97,7 +98,7 @@ static json_t *own_json(const struct speed_result *r, const struct speed_model *
                         const struct spread *ts)
 {
     const int     decodes = r->test.generated && !r->test.prompt;
-    const double  bytes   = decodes ? bytes_per_token(r, m) : 0;
+    const double  bytes   = decodes ? speed_bytes_per_token(r, m) : 0;
     struct spread read    = spread_of(r->read, r->repetitions);
     char          checksum[32];
     snprintf(checksum, sizeof checksum, "%016llx", (unsigned long long)m->facts.checksum);

@@ -49,6 +49,9 @@ struct speed_columns {
 /* "pp512", "tg128", "pp512+tg128", with " @ d4096" */
 void speed_test_name(const struct speed_test *t, char *out, size_t size);
 
+/* That one decoded token reads: weights by what was taken of them, and cache. */
+double speed_bytes_per_token(const struct speed_result *r, const struct speed_model *m);
+
 /* Share of the read bandwidth, in percent, median over repetitions; 0: none. */
 double speed_roofline(const struct speed_result *r, const struct speed_model *m);
 
