@@ -2,6 +2,7 @@
 /* ops/head.c - the largest logits without the logits: blocks of rows, each one's best, merged. */
 #include "ek/head.h"
 
+#include "kernels/half.h"
 #include "ops/product.h"
 #include "ops/run.h"
 #include "ops/screen.h"
@@ -181,7 +182,7 @@ static void run_screen(void *task, size_t begin, size_t end)
         ek_product_rows(&c->screened, first, rows, y);
         for (size_t r = 0; r < rows; r++) {
             const float off =
-                ek_screen_load(error[r]) * l.e + ek_screen_load(norm[r]) * l.n + l.rest;
+                ek_bfloat_load(error[r]) * l.e + ek_bfloat_load(norm[r]) * l.n + l.rest;
             upper[r] = y[r] + off;
             y[r]     = y[r] - off;
         }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ops/screen.c - a low-bit copy of a head with bounds on what it lost. */
 #include "ops/screen.h"
+#include "kernels/half.h"
 
 #include "ops/parallel.h"
 #include "ops/work.h"
@@ -185,7 +186,7 @@ ek_status ek_head_screen_build(const ek_pool *pool, const struct ek_weights *w, 
     if (b.status) return b.status;
     double largest = 0;
     for (size_t r = 0; r < w->n; r++) { /* no fmax: gcc 12 for aarch64 trips over it here */
-        const double both = (double)ek_screen_load(b.error[r]) + (double)ek_screen_load(b.norm[r]);
+        const double both = (double)ek_bfloat_load(b.error[r]) + (double)ek_bfloat_load(b.norm[r]);
         if (both > largest) largest = both;
     }
     *out = (struct ek_head_screen){sizeof *out, q, b.error, b.norm, round_up(largest)};

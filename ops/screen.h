@@ -21,13 +21,4 @@ int ek_screen_limits(const struct ek_head_screen *s, const struct ek_product *ex
 /* Is s a screen that can stand for w? */
 ek_status ek_screen_sound(const struct ek_head_screen *s, const struct ek_weights *w);
 
-/* bf16 to f32, in a form that compilers vectorise. */
-static inline float ek_screen_load(uint16_t h)
-{
-    union {
-        uint32_t u;
-        float    f;
-    } v = {(uint32_t)h << 16};
-    return v.f;
-}
 #endif
