@@ -7,6 +7,7 @@
 #include "model/model.h"
 #include "model/npy.h"
 #include "model/source.h"
+#include "tests/thresholds_file.h"
 
 #include <dirent.h>
 #include <jansson.h>
@@ -274,39 +275,21 @@ static void check_converted(const struct fixture *f, struct way *w)
     if (system(command)) die(command);
 }
 
-static void write_zeros(FILE *f, const char *const *taps, size_t count, size_t layers)
-{
-    for (size_t i = 0; i < count; i++) {
-        fprintf(f, "%s\"%s\":[0", i ? "," : "", taps[i]);
-        for (size_t l = 1; l < layers; l++) fputs(",0", f);
-        fputc(']', f);
-    }
-}
-
 /* f with thresholds of 0; f of floats, which lose nothing when rows become columns. MLPs with biases
  * have no neurons. */
 static void check_sparse(const struct fixture *f, const struct model *whole, struct way *w,
                          int gates)
 {
-    static const char *const   neurons[] = {"mlp.gate"};
-    static const char *const   inputs[]  = {"attn.in", "attn.out", "mlp.in", "mlp.hidden"};
-    char                       path[]    = "/tmp/ek-golden-XXXXXX";
-    struct error               e         = {""};
+    static const enum tap neurons[]   = {TAP_MLP_GATE},
+                          inputs[]    = {TAP_ATTN_IN, TAP_ATTN_OUT, TAP_MLP_IN, TAP_MLP_HIDDEN};
+    char                       path[] = "/tmp/ek-golden-XXXXXX";
+    struct error               e      = {""};
     struct model              *m;
-    struct model_facts         facts;
     const struct model_options o  = {.sparse = path};
     const int                  fd = mkstemp(path);
-    FILE                      *to = fd < 0 ? NULL : fdopen(fd, "w");
-    if (!to) die("mkstemp");
-    model_facts(whole, &facts);
-    fprintf(
-        to,
-        "{\"format\":\"edgekern thresholds\",\"version\":2,\"model\":{\"checksum\":\"%016llx\"},"
-        "\"thresholds\":{",
-        (unsigned long long)facts.checksum);
-    write_zeros(to, gates ? neurons : inputs, gates ? 1 : 4, model_config(whole)->layers);
-    fputs("}}", to);
-    fclose(to);
+    if (fd < 0 || close(fd) ||
+        thresholds_write(path, whole, gates ? neurons : inputs, gates ? 1 : 4, 0))
+        die(path);
     const ek_status bad    = model_open(&m, f->path, &o, &e);
     const int       biased = gates && model_config(whole)->mlp_bias;
     expect(biased ? bad == EK_E_UNSUPPORTED : !bad, f->name, w->r.what, e.text);

@@ -7,6 +7,7 @@
 #include "model/row_reader.h"
 #include "tests/driver.h"
 #include "tests/model_pair.h"
+#include "tests/thresholds_file.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -289,19 +290,6 @@ Test(row_reader, pieces)
 
 /* ---- sessions ---- */
 
-static void write_thresholds(const struct model *m, const char *path, double threshold)
-{
-    struct model_facts f;
-    model_facts(m, &f);
-    FILE *out = fopen(path, "w");
-    cr_assert_not_null(out);
-    fprintf(out,
-            "{\"format\":\"edgekern thresholds\",\"version\":1,\"tap\":\"mlp.gate\","
-            "\"model\":{\"checksum\":\"%016llx\"},\"thresholds\":[%g,%g]}",
-            (unsigned long long)f.checksum, threshold, threshold);
-    fclose(out);
-}
-
 /* Logits of a text: a prompt of 20, then token by token. */
 static void logits_of(const struct model *m, uint64_t budget, float *out)
 {
@@ -340,7 +328,7 @@ Test(session, same_bits_with_a_cache)
     pair_convert(&p, &o);
     snprintf(path, sizeof path, "%s/thresholds", p.dir);
     cr_assert_eq(model_open(&m, p.dst, NULL, &p.e), EK_OK, "%s", p.e.text);
-    write_thresholds(m, path, 0.05);
+    cr_assert_eq(thresholds_write(path, m, &(enum tap){TAP_MLP_GATE}, 1, 0.05), 0);
     const struct session_options none = {.weight_cache = 1 << 20};
     struct session              *s;
     cr_assert_eq(session_open(&s, m, &none, &p.e), EK_E_ARG);
@@ -376,7 +364,7 @@ Test(session, names_the_file)
     snprintf(path, sizeof path, "%s/thresholds", p.dir);
     snprintf(file, sizeof file, "%s/model.safetensors", p.dst);
     cr_assert_eq(model_open(&m, p.dst, NULL, &p.e), EK_OK, "%s", p.e.text);
-    write_thresholds(m, path, 0);
+    cr_assert_eq(thresholds_write(path, m, &(enum tap){TAP_MLP_GATE}, 1, 0), 0);
     model_close(m);
     const struct model_options   sparse = {.sparse = path};
     const struct session_options cache  = {.weight_cache = 64 << 10};
