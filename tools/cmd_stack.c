@@ -3,6 +3,7 @@
  * one text. */
 #include "tools/ek.h"
 
+#include "model/concentration.h"
 #include "model/convert.h"
 #include "tools/energy.h"
 #include "tools/evaluate.h"
@@ -142,16 +143,11 @@ static ek_status decode(const struct stack *s, struct row *row, double *ns, doub
     return bad;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
 static double median(const double *v, size_t n)
 {
     double sorted[REPETITIONS_MAX];
     memcpy(sorted, v, n * sizeof *v);
-    qsort(sorted, n, sizeof *sorted, by_size);
+    qsort(sorted, n, sizeof *sorted, ascending_double);
     return quantile(sorted, n, 0.5);
 }
 

@@ -2,18 +2,12 @@
 /* tools/head_log.c - writes what heads decide. */
 #include "tools/head_log.h"
 
+#include "tools/session_args.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 ek_status head_log_open(struct head_log *l, const char *path, struct error *e)
 {
@@ -27,7 +21,7 @@ void head_log_add(void *self, const struct head_decision *d)
     struct head_log *l = self;
     l->states++, l->agreed += d->best == d->full_best;
     if (!l->to) return;
-    const double at = now();
+    const double at = seconds_now();
     json_t      *line =
         json_pack("{s:i, s:s, s:o, s:i, s:o, s:o, s:o}", "position", (int)d->position, "head",
                   d->full ? "full" : "short", "p_rare",
