@@ -24,6 +24,12 @@ static inline size_t ek_neuron_row_bytes(const struct ek_geometry *f, size_t wid
     return f->kind == EK_FMT_FLOAT ? width * (f->bits / 8)
                                    : ek_panel_bytes(f, width / EK_PANEL_ROWS);
 }
+/* First place of a stretch of a list: equal shares of its sides, EK_SPARSE_SIDE places each. */
+static inline size_t ek_stretch_begin(size_t item, size_t items, size_t count)
+{
+    const size_t sides = (count + EK_SPARSE_SIDE - 1) / EK_SPARSE_SIDE;
+    return item < items ? sides * item / items * EK_SPARSE_SIDE : count;
+}
 /* Where column c stands in lane order. */
 static inline size_t ek_lane_place(size_t c)
 {

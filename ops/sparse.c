@@ -10,12 +10,13 @@
 #include <stdint.h>
 #include <string.h>
 
-/* A stretch of the list is about this many bytes of neurons: its part, which is written and read
- * again, is then a few per cent of them. */
+/* A stretch of the list is at least this many bytes of neurons: its part, which is written and read
+ * again, is then a few per cent of them. A power of two, so that usual numbers of threads get equal
+ * shares. */
 enum { STRETCH_BYTES = 512 << 10, STRETCHES = 16 };
 
 struct plan {
-    size_t width, groups, m, count, chunk, items, part_stride;
+    size_t width, groups, m, count, items, part_stride;
     int    packed, round;
     size_t xq, xd, xs, xl, part, total; /* offsets; xl: x in lane order */
 };
@@ -34,9 +35,9 @@ static ek_status plan_stretches(struct plan *p, const struct ek_neurons *w)
     size_t          bytes, one;
     const ek_status s = ek_neurons_bytes(w->fmt, w->n, w->d, w->rows, &bytes, &one);
     if (s) return s;
-    const size_t wanted = min(p->count / (STRETCH_BYTES / one + 1) + 1, STRETCHES);
-    p->chunk            = divide_up(divide_up(p->count, wanted), EK_SPARSE_SIDE) * EK_SPARSE_SIDE;
-    p->items            = p->count ? divide_up(p->count, p->chunk) : 0;
+    const size_t most = min(p->count / EK_SPARSE_SIDE, p->count / (STRETCH_BYTES / one + 1));
+    for (p->items = p->count > 0; p->items && p->items < STRETCHES && 2 * p->items <= most;)
+        p->items *= 2;
     return EK_OK;
 }
 
@@ -204,7 +205,7 @@ ek_status ek_sparse_mlp(const struct ek_kernels *t, const ek_pool *pool, const s
     const float           *gate = opt ? opt->gate : NULL;
 #define SHARED                                                                                     \
     .w = w->data, .list = list, .gate = gate, .part = at(work, p.part), .count = count,            \
-    .chunk = p.chunk, .rows = w->rows, .width = p.width, .m = m, .part_stride = p.part_stride,     \
+    .items = p.items, .rows = w->rows, .width = p.width, .m = m, .part_stride = p.part_stride,     \
     .act = act
     if (p.round) {
         prepare_rounded(&p, t, x, ldx, w->d, work);
@@ -247,7 +248,7 @@ ek_status ek_sparse_gemv(const struct ek_kernels *t, const ek_pool *pool,
                                              .x           = packed,
                                              .part        = at(work, p.part),
                                              .count       = count,
-                                             .chunk       = p.chunk,
+                                             .items       = p.items,
                                              .width       = p.width,
                                              .m           = m,
                                              .part_stride = p.part_stride};

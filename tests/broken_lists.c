@@ -25,7 +25,7 @@ static void sparse_counts_the_last_twice(const mlp8 *a, size_t begin, size_t end
     list[a->count] = list[a->count - 1];
     mlp8 b         = *a;
     b.list         = list;
-    if (!a->gate && a->count % a->chunk) b.count++;
+    if (!a->gate && a->count % EK_SPARSE_SIDE) b.count++;
     sparse8(&b, begin, end);
     free(list);
 }

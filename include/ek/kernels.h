@@ -272,8 +272,8 @@ typedef void ek_peak_i8_fn(const struct ek_peak_i8_args *a, size_t begin, size_t
 
 /**
  * One gated MLP over a list of neurons, each a bundle of rows d long (layout NEURON): h = act(gate
- * . x) (up . x), part += h down. Items: stretches of `chunk` places of the list, each with a part of
- * its own, summed in the list's order; sparse_merge adds the parts.
+ * . x) (up . x), part += h down. Items: equal stretches of the list, to EK_SPARSE_SIDE places, each
+ * with a part of its own, summed in the list's order; sparse_merge adds the parts.
  *
  * rows 3: gate, up, down. rows 2: up, down, and h = gate[place] (up . x), or act(up . x) where gate
  * is NULL. Float sums; w of packed formats is decoded, x is as it is. */
@@ -283,7 +283,7 @@ struct ek_sparse_mlp_args {
     const float     *x;    /* [m][width] f32, zero past d; packed formats: in lane order         */
     const float     *gate; /* [m][count] f32 or NULL                                             */
     float           *part; /* [items][part_stride] f32: m rows of width; packed: in lane order   */
-    size_t           count, chunk; /* items = count / chunk, rounded up                          */
+    size_t           count, items; /* 1 <= items <= count / EK_SPARSE_SIDE, rounded up           */
     size_t           rows, width;  /* 2 or 3; ek_neuron_width                                    */
     size_t           m;            /* 1..EK_GEMV_MAX_M                                           */
     size_t           part_stride;  /* >= m * width; 4 KB between items helps two cores           */
@@ -300,7 +300,7 @@ struct ek_sparse_mlp_i8_args {
     const int32_t   *xs;   /* [m][width / group] sums                                            */
     const float     *gate; /* as in ek_sparse_mlp_args, and the rest                             */
     float           *part;
-    size_t           count, chunk, rows, width, m, part_stride;
+    size_t           count, items, rows, width, m, part_stride;
     enum ek_act_kind act;
 };
 typedef void ek_sparse_mlp_i8_fn(const struct ek_sparse_mlp_i8_args *a, size_t begin, size_t end);
@@ -313,7 +313,7 @@ struct ek_sparse_gemv_args {
     const uint32_t *list; /* [count] columns, in the order of summing                           */
     const float    *x;    /* [m][count] f32: the input of each place of the list                */
     float          *part;
-    size_t          count, chunk, width, m, part_stride;
+    size_t          count, items, width, m, part_stride;
 };
 typedef void ek_sparse_gemv_fn(const struct ek_sparse_gemv_args *a, size_t begin, size_t end);
 

@@ -6,7 +6,7 @@
 
 #include <immintrin.h>
 
-enum { VL = 8 };
+enum { VL = 8, REGISTERS = 16 };
 typedef __m256  vf;
 typedef __m256i vi;
 

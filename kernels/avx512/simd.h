@@ -6,7 +6,7 @@
 
 #include <immintrin.h>
 
-enum { VL = 16 };
+enum { VL = 16, REGISTERS = 32 };
 typedef __m512  vf;
 typedef __m512i vi;
 

@@ -6,7 +6,7 @@
 
 #include <arm_neon.h>
 
-enum { VL = 4 };
+enum { VL = 4, REGISTERS = 32 };
 typedef float32x4_t vf;
 typedef int32x4_t   vi;
 

@@ -29,17 +29,13 @@ struct list {
     const struct ek_geometry *f;
     const uint8_t            *w;
     const uint32_t           *at;
-    size_t                    count, chunk, rows, width, m, part_stride;
+    size_t                    count, items, rows, width, m, part_stride;
     float                    *part;
 };
 
 static const uint8_t *row_of(const struct list *l, size_t place, size_t row)
 {
     return l->w + (l->at[place] * l->rows + row) * ek_neuron_row_bytes(l->f, l->width);
-}
-static size_t item_end(const struct list *l, size_t item)
-{
-    return l->count - item * l->chunk < l->chunk ? l->count : (item + 1) * l->chunk;
 }
 /* Place of column c in a part, or in x. */
 static size_t place_of(const struct list *l, size_t c)
@@ -80,8 +76,9 @@ static void add_rows(const struct list *l, size_t item, hidden_fn *hidden, const
 {
     float *part = l->part + item * l->part_stride;
     memset(part, 0, l->m * l->width * sizeof *part);
-    const size_t end = item_end(l, item);
-    for (size_t j = item * l->chunk; j < end; j += SIDE_PLACES) {
+    const size_t begin = ek_stretch_begin(item, l->items, l->count);
+    const size_t end   = ek_stretch_begin(item + 1, l->items, l->count);
+    for (size_t j = begin; j < end; j += SIDE_PLACES) {
         const size_t n = end - j < SIDE_PLACES ? end - j : SIDE_PLACES;
         double       h[SIDE_PLACES][EK_GEMV_MAX_M];
         for (size_t i = 0; i < n; i++) hidden(l, args, j + i, h[i]);
@@ -147,7 +144,7 @@ static void given(const struct list *l, const void *args, size_t place, double h
 
 #define LIST(fmt_, a, rows_)                                                                       \
     {                                                                                              \
-        EK_FMT_##fmt_, &ek_geometry_##fmt_, (a)->w, (a)->list, (a)->count, (a)->chunk, rows_,      \
+        EK_FMT_##fmt_, &ek_geometry_##fmt_, (a)->w, (a)->list, (a)->count, (a)->items, rows_,      \
             (a)->width, (a)->m, (a)->part_stride, (a)->part                                        \
     }
 #define SPARSE(op, fmt, rows, h)                                                                   \

@@ -6,34 +6,25 @@
 #include "kernels/neuron.h"
 #include "kernels/template/math.h"
 
-enum { SIDE = EK_SPARSE_SIDE, SIDE_ROOM = 16, M_MAX = EK_GEMV_MAX_M };
-
-/* ---- fetching ahead ---- */
-
-/* The neurons after those at work, a line of each in turn: eight streams come faster than a neuron
- * after another, whose few lines end before the hardware's prefetchers have settled. Into the second
- * level: eight neurons are more than the first holds. All phases advance it, evenly in time. */
-struct ahead {
-    const uint8_t *next[SIDE];
-    size_t         at, bytes; /* of each: fetched so far, in all */
+enum {
+    SIDE      = EK_SPARSE_SIDE,
+    SIDE_ROOM = 16,
+    M_MAX     = EK_GEMV_MAX_M,
+    TOKENS    = 4, /* that share a pass over a neuron's rows */
 };
-EK_INLINE void fetch_round(struct ahead *f)
-{
-    if (f->at >= f->bytes) return;
-    EK_UNROLL
-    for (size_t i = 0; i < SIDE; i++) prefetch_far(f->next[i] + f->at);
-    f->at += 64;
-}
 
 /* ---- the walk ---- */
+
+/* SIDE neurons are read side by side, a line of each in turn: so many streams come faster than a
+ * neuron after another. Each line is fetched when the one AHEAD bytes before it is read. */
+enum { AHEAD = 1024 };
 
 struct walk {
     const uint8_t  *w;
     const uint32_t *list;
-    size_t          bytes; /* of a neuron                                 */
-    size_t          last;  /* places of the list that may be fetched      */
-    const uint8_t  *now[SIDE];
-    struct ahead    ahead;
+    size_t          bytes; /* of a neuron                           */
+    size_t          last;  /* places of the list that may be fetched */
+    const uint8_t  *now[SIDE], *next[SIDE];
 };
 
 /* The neurons from place j on; short lists repeat the last. */
@@ -42,44 +33,50 @@ EK_INLINE void aim(const struct walk *w, size_t j, size_t end, const uint8_t *at
     for (size_t i = 0; i < SIDE; i++)
         at[i] = w->w + w->list[j + i < end ? j + i : end - 1] * w->bytes;
 }
-/* Takes up the neurons [j, end), at most SIDE, and starts to fetch those after them. 0: none left. */
+EK_INLINE struct walk start_walk(const void *neurons, size_t bytes, const uint32_t *list, size_t j,
+                                 size_t last)
+{
+    struct walk w = {.w = neurons, .list = list, .bytes = bytes, .last = last};
+    aim(&w, j, last, w.next);
+    for (size_t at = 0; at < AHEAD; at += 64)
+        for (size_t i = 0; i < SIDE; i++) prefetch(w.next[i] + at);
+    return w;
+}
+/* Takes up the neurons [j, end), at most SIDE. 0: none left. */
 EK_INLINE int step_walk(struct walk *w, size_t j, size_t end)
 {
     if (j >= end) return 0;
     aim(w, j, end, w->now);
-    while (w->ahead.at < w->ahead.bytes) fetch_round(&w->ahead);
-    w->ahead.at = j + SIDE < w->last ? 0 : w->ahead.bytes;
-    if (j + SIDE < w->last) aim(w, j + SIDE, w->last, w->ahead.next);
+    aim(w, j + SIDE < w->last ? j + SIDE : j, w->last, w->next);
     return 1;
 }
-
-EK_INLINE size_t stretch_end(size_t item, size_t chunk, size_t count)
+/* Called as line `at` of neurons [i, i + n) is read. */
+EK_INLINE void fetch_ahead(const struct walk *w, size_t i, size_t n, size_t at)
 {
-    return count - item * chunk < chunk ? count : (item + 1) * chunk;
+    const int here = at + AHEAD < w->bytes;
+    EK_UNROLL
+    for (size_t j = i; j < i + n; j++)
+        prefetch(here ? w->now[j] + at + AHEAD : w->next[j] + (at + AHEAD - w->bytes));
 }
+
 EK_INLINE float *cleared(float *part, size_t n)
 {
     memset(part, 0, n * sizeof *part);
     return part;
 }
 
-/* A walk over the stretches [begin, end) of a's list, whose neurons are `size` bytes; its first
- * neurons are fetched at once. */
-#define START_WALK(w, a, size, begin, end)                                                         \
-    struct walk w = {.w     = (a)->w,                                                              \
-                     .list  = (a)->list,                                                           \
-                     .bytes = (size),                                                              \
-                     .last  = stretch_end((end)-1, (a)->chunk, (a)->count),                        \
-                     .ahead = {.bytes = (size)}};                                                  \
-    aim(&w, (begin) * (a)->chunk, w.last, w.ahead.next)
+/* A walk over the stretches [begin, end) of a's list, whose neurons are `size` bytes. */
+#define START_WALK(a, size, begin, end)                                                            \
+    start_walk((a)->w, size, (a)->list, ek_stretch_begin(begin, (a)->items, (a)->count),           \
+               ek_stretch_begin(end, (a)->items, (a)->count))
 
 /* SIDE neurons after SIDE neurons: w.now holds those of places [j, j + n), part their sum. */
 #define FOR_SIDES(w, a, begin, end, part, j, n)                                                    \
     for (size_t item_ = begin; item_ < (end); item_++)                                             \
         for (float *part = cleared((a)->part + item_ * (a)->part_stride, (a)->m * (a)->width);     \
              part; part  = NULL)                                                                   \
-            for (size_t j     = item_ * (a)->chunk,                                               \
-                        stop_ = stretch_end(item_, (a)->chunk, (a)->count),                       \
+            for (size_t j     = ek_stretch_begin(item_, (a)->items, (a)->count),                  \
+                        stop_ = ek_stretch_begin(item_ + 1, (a)->items, (a)->count),              \
                         n     = stop_ - j < SIDE ? stop_ - j : SIDE;                              \
                  step_walk(&(w), j, stop_); j += SIDE, n = stop_ - j < SIDE ? stop_ - j : SIDE)
 
@@ -89,6 +86,17 @@ EK_INLINE float *cleared(float *part, size_t n)
 struct side {
     float gate[M_MAX][SIDE_ROOM], up[M_MAX][SIDE_ROOM], h[M_MAX][SIDE_ROOM];
 };
+
+/* Takes the dot products of neurons [i0, i0 + N) with tokens [t0, t0 + M). */
+EK_INLINE void take_dots(struct side *s, size_t N, size_t M, int up, size_t t0, size_t i0,
+                         float dot[SIDE][TOKENS])
+{
+    EK_UNROLL
+    for (size_t t = 0; t < M; t++) {
+        EK_UNROLL
+        for (size_t i = 0; i < N; i++) (up ? s->up : s->gate)[t0 + t][i0 + i] = dot[i][t];
+    }
+}
 
 /* h of n neurons; the rest get 0, so that their down rows, which are read, do not count. */
 EK_INLINE void side_activate(struct side *s, enum ek_act_kind act, const float *gate, size_t ld,
@@ -120,12 +128,12 @@ EK_INLINE size_t number_bytes(enum ek_fmt fmt)
 }
 
 /* part[t] += h[t][i] * row of neuron i, `offset` bytes into it. */
-EK_INLINE void add_numbers(enum ek_fmt fmt, struct walk *w, size_t offset, size_t width,
+EK_INLINE void add_numbers(enum ek_fmt fmt, const struct walk *w, size_t offset, size_t width,
                            const struct side *s, size_t m, float *part)
 {
     const size_t line = 64 / number_bytes(fmt);
     for (size_t c = 0; c < width; c += line) {
-        fetch_round(&w->ahead);
+        fetch_ahead(w, 0, SIDE, offset + c * number_bytes(fmt));
         EK_UNROLL
         for (size_t v = 0; v < line; v += VL) {
             vf row[SIDE];

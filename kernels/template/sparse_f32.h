@@ -5,39 +5,38 @@
  * its neighbours. */
 #include "kernels/template/sparse_packed.h"
 
-enum { M_SIDE = 4, ROWS_MAX = 2 };
-
 /* ---- dot products with rows of numbers ---- */
 
-/* R rows of one neuron and M tokens from t0 on. */
-EK_INLINE void dot_numbers(enum ek_fmt fmt, size_t R, size_t M, struct ahead *ahead,
-                           const uint8_t *row, size_t width, const float *const x[M_SIDE],
-                           float dot[ROWS_MAX][M_SIDE])
+/* The rows `offset` bytes into neurons [i0, i0 + N) of the walk, and M tokens. */
+EK_INLINE void dot_numbers(enum ek_fmt fmt, size_t N, size_t M, const struct walk *w, size_t i0,
+                           size_t offset, size_t width, const float *const x[TOKENS],
+                           float dot[SIDE][TOKENS])
 {
-    const size_t size = number_bytes(fmt), line = 64 / size, round = SIDE / R * line;
-    vf           sum[ROWS_MAX][M_SIDE][2];
+    const size_t line = 64 / number_bytes(fmt);
+    vf           sum[SIDE][TOKENS];
     EK_UNROLL
-    for (size_t i = 0; i < R; i++) {
+    for (size_t i = 0; i < N; i++) {
         EK_UNROLL
-        for (size_t t = 0; t < M; t++) sum[i][t][0] = sum[i][t][1] = v_set(0.0f);
+        for (size_t t = 0; t < M; t++) sum[i][t] = v_set(0.0f);
     }
     for (size_t c = 0; c < width; c += line) {
-        if (c % round == 0) fetch_round(ahead);
+        const size_t at = offset + c * number_bytes(fmt);
         EK_UNROLL
-        for (size_t i = 0; i < R; i++) {
+        for (size_t i = 0; i < N; i++) {
+            fetch_ahead(w, i0 + i, 1, at);
             EK_UNROLL
             for (size_t v = 0; v < line; v += VL) {
-                const vf q = load_number(fmt, row + i * width * size, c + v);
+                const vf q = load_number(fmt, w->now[i0 + i] + at, v);
                 EK_UNROLL
                 for (size_t t = 0; t < M; t++)
-                    sum[i][t][v / VL % 2] = v_fma(q, v_load(x[t] + c + v), sum[i][t][v / VL % 2]);
+                    sum[i][t] = v_fma(q, v_load(x[t] + c + v), sum[i][t]);
             }
         }
     }
     EK_UNROLL
-    for (size_t i = 0; i < R; i++) {
+    for (size_t i = 0; i < N; i++) {
         EK_UNROLL
-        for (size_t t = 0; t < M; t++) dot[i][t] = v_hsum(v_add(sum[i][t][0], sum[i][t][1]));
+        for (size_t t = 0; t < M; t++) dot[i][t] = v_hsum(sum[i][t]);
     }
 }
 
@@ -50,8 +49,8 @@ EK_INLINE void dot_numbers(enum ek_fmt fmt, size_t R, size_t M, struct ahead *ah
         for (size_t t = 0; t < M; t++)                                                             \
             sum[t] = v_fma(d, v_load(x[t] + at + (j)*EK_PANEL_ROWS), sum[t]);                      \
     }
-EK_INLINE void dot_unit(const struct ek_geometry *f, size_t M, vi q, const float *const x[M_SIDE],
-                        size_t at, vf sum[M_SIDE])
+EK_INLINE void dot_unit(const struct ek_geometry *f, size_t M, vi q, const float *const x[TOKENS],
+                        size_t at, vf sum[TOKENS])
 {
     if (f->bits == 4) {
         DOT_COLUMN(DECODE4, 0);
@@ -70,40 +69,53 @@ EK_INLINE void dot_unit(const struct ek_geometry *f, size_t M, vi q, const float
     }
 }
 
-EK_INLINE void dot_decoded(const struct ek_geometry *f, size_t R, size_t M, struct ahead *ahead,
-                           const uint8_t *row, size_t width, const float *const x[M_SIDE],
-                           float dot[ROWS_MAX][M_SIDE])
+EK_INLINE void dot_decoded(const struct ek_geometry *f, size_t N, size_t M, const struct walk *w,
+                           size_t i0, size_t offset, size_t width, const float *const x[TOKENS],
+                           float dot[SIDE][TOKENS])
 {
-    const size_t row_bytes = ek_neuron_row_bytes(f, width), unit = 32 / f->bits;
-    for (size_t i = 0; i < R; i++) {
-        vf acc[M_SIDE];
+    const size_t unit = 32 / f->bits;
+    vf           acc[SIDE][TOKENS], sum[SIDE][TOKENS];
+    EK_UNROLL
+    for (size_t i = 0; i < N; i++) {
         EK_UNROLL
-        for (size_t t = 0; t < M; t++) acc[t] = v_set(0.0f);
-        for (size_t r = 0; r < width / EK_SPARSE_RUN; r++) {
-            const uint8_t *codes = row + i * row_bytes + run_codes(f, r);
+        for (size_t t = 0; t < M; t++) acc[i][t] = v_set(0.0f);
+    }
+    for (size_t r = 0; r < width / EK_SPARSE_RUN; r++) {
+        const size_t head = offset + run_head(f, r), codes = offset + run_codes(f, r);
+        if (r % 2 == 0) fetch_ahead(w, i0, N, head);
+        EK_UNROLL
+        for (size_t v = 0; v < NV; v++) {
             EK_UNROLL
-            for (size_t v = 0; v < NV; v++) {
-                vf sum[M_SIDE];
+            for (size_t i = 0; i < N; i++) {
                 EK_UNROLL
-                for (size_t t = 0; t < M; t++) sum[t] = v_set(0.0f);
-                for (size_t u = 0; u < run_bytes(f) / 64; u++) {
-                    const vi q = i_load(codes + u * 64 + v * VECTOR_BYTES);
-                    if (v == 0 && u % SIDE == 0) fetch_round(ahead);
-                    dot_unit(f, M, decode_ready(f, q), x,
-                             r * EK_SPARSE_RUN + u * unit * EK_PANEL_ROWS + v * VL, sum);
+                for (size_t t = 0; t < M; t++) sum[i][t] = v_set(0.0f);
+            }
+            for (size_t u = 0; u < run_bytes(f) / 64; u++) {
+                const size_t at = codes + u * 64, c = u * unit * EK_PANEL_ROWS + v * VL;
+                EK_UNROLL
+                for (size_t i = 0; i < N; i++) {
+                    const vi q = i_load(w->now[i0 + i] + at + v * VECTOR_BYTES);
+                    if (v == 0) fetch_ahead(w, i0 + i, 1, at);
+                    dot_unit(f, M, decode_ready(f, q), x, r * EK_SPARSE_RUN + c, sum[i]);
                 }
-                const vf scale = head_halves(row + i * row_bytes + run_head(f, r), r % 2, v);
+            }
+            EK_UNROLL
+            for (size_t i = 0; i < N; i++) {
+                const vf scale = head_halves(w->now[i0 + i] + head, r % 2, v);
                 EK_UNROLL
-                for (size_t t = 0; t < M; t++) acc[t] = v_fma(scale, sum[t], acc[t]);
+                for (size_t t = 0; t < M; t++) acc[i][t] = v_fma(scale, sum[i][t], acc[i][t]);
             }
         }
+    }
+    EK_UNROLL
+    for (size_t i = 0; i < N; i++) {
         EK_UNROLL
-        for (size_t t = 0; t < M; t++) dot[i][t] = v_hsum(acc[t]);
+        for (size_t t = 0; t < M; t++) dot[i][t] = v_hsum(acc[i][t]);
     }
 }
 
-EK_INLINE void add_down(enum ek_fmt fmt, const struct ek_geometry *f, struct walk *w, size_t offset,
-                        size_t width, const struct side *s, size_t m, float *part)
+EK_INLINE void add_down(enum ek_fmt fmt, const struct ek_geometry *f, const struct walk *w,
+                        size_t offset, size_t width, const struct side *s, size_t m, float *part)
 {
     if (f->kind == EK_FMT_FLOAT)
         add_numbers(fmt, w, offset, width, s, m, part);
@@ -113,23 +125,25 @@ EK_INLINE void add_down(enum ek_fmt fmt, const struct ek_geometry *f, struct wal
 
 /* ---- one kernel ---- */
 
-/* Dot products of SIDE neurons: their last dot row is up, the one before it gate. */
+/* Dot products of SIDE neurons, as many side by side as there are registers for: their last dot row
+ * is up, the one before it gate. */
 EK_INLINE void side_dots(enum ek_fmt fmt, const struct ek_geometry *f, size_t R, size_t M,
-                         struct walk *w, const struct ek_sparse_mlp_args *a, struct side *s)
+                         const struct walk *w, const struct ek_sparse_mlp_args *a, struct side *s)
 {
+    const size_t row_bytes = ek_neuron_row_bytes(f, a->width);
+    const size_t N         = (f->kind == EK_FMT_FLOAT ? (size_t)SIDE : REGISTERS / 4) / M;
     for (size_t t0 = 0; t0 < a->m; t0 += M) {
-        const float *x[M_SIDE];
+        const float *x[TOKENS];
         for (size_t t = 0; t < M; t++) x[t] = a->x + (t0 + t < a->m ? t0 + t : a->m - 1) * a->width;
-        for (size_t i = 0; i < SIDE; i++) {
-            float dot[ROWS_MAX][M_SIDE];
-            if (f->kind == EK_FMT_FLOAT)
-                dot_numbers(fmt, R, M, &w->ahead, w->now[i], a->width, x, dot);
-            else
-                dot_decoded(f, R, M, &w->ahead, w->now[i], a->width, x, dot);
-            EK_UNROLL
-            for (size_t t = 0; t < M; t++)
-                s->gate[t0 + t][i] = dot[0][t], s->up[t0 + t][i] = dot[R - 1][t];
-        }
+        for (size_t i0 = 0; i0 < SIDE; i0 += N)
+            for (size_t r = 0; r < R; r++) {
+                float dot[SIDE][TOKENS];
+                if (f->kind == EK_FMT_FLOAT)
+                    dot_numbers(fmt, N, M, w, i0, r * row_bytes, a->width, x, dot);
+                else
+                    dot_decoded(f, N, M, w, i0, r * row_bytes, a->width, x, dot);
+                take_dots(s, N, M, r + 1 == R, t0, i0, dot);
+            }
     }
 }
 
@@ -138,7 +152,7 @@ EK_INLINE void mlp_range(enum ek_fmt fmt, const struct ek_geometry *f, size_t R,
 {
     const size_t row_bytes = ek_neuron_row_bytes(f, a->width);
     struct side  s         = {{{0}}, {{0}}, {{0}}};
-    START_WALK(w, a, (R + 1) * row_bytes, begin, end);
+    struct walk  w         = START_WALK(a, (R + 1) * row_bytes, begin, end);
     FOR_SIDES(w, a, begin, end, part, j, n)
     {
         side_dots(fmt, f, R, M, &w, a, &s);
@@ -151,7 +165,7 @@ EK_INLINE void gemv_range(enum ek_fmt fmt, const struct ek_geometry *f,
                           const struct ek_sparse_gemv_args *a, size_t begin, size_t end)
 {
     struct side s = {{{0}}, {{0}}, {{0}}};
-    START_WALK(w, a, ek_neuron_row_bytes(f, a->width), begin, end);
+    struct walk w = START_WALK(a, ek_neuron_row_bytes(f, a->width), begin, end);
     FOR_SIDES(w, a, begin, end, part, j, n)
     {
         for (size_t t = 0; t < a->m; t++)
@@ -170,9 +184,9 @@ EK_INLINE void gemv_range(enum ek_fmt fmt, const struct ek_geometry *f,
         case 4 + 3: mlp_range(EK_FMT_##fmt, f, 2, 1, a, begin, end); break;                        \
         default:                                                                                   \
             if (a->rows == 2)                                                                      \
-                mlp_range(EK_FMT_##fmt, f, 1, M_SIDE, a, begin, end);                              \
+                mlp_range(EK_FMT_##fmt, f, 1, TOKENS, a, begin, end);                              \
             else                                                                                   \
-                mlp_range(EK_FMT_##fmt, f, 2, M_SIDE, a, begin, end);                              \
+                mlp_range(EK_FMT_##fmt, f, 2, TOKENS, a, begin, end);                              \
         }                                                                                          \
     }                                                                                              \
     void FN(sparse_gemv, fmt)(const struct ek_sparse_gemv_args *a, size_t begin, size_t end)       \

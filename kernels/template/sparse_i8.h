@@ -5,26 +5,24 @@
  * exact integers, and scales of sixteen groups apply as a vector. */
 #include "kernels/template/sparse_packed.h"
 
-enum { M_SIDE = 4, ROWS_MAX = 2 };
-
 struct tokens8 {
-    const int8_t  *q[M_SIDE];
-    const float   *d[M_SIDE];
-    const int32_t *s[M_SIDE];
+    const int8_t  *q[TOKENS];
+    const float   *d[TOKENS];
+    const int32_t *s[TOKENS];
 };
 
-/* Integer dot products of vector v of the groups of run r, less the zero code: R rows of a neuron,
- * `stride` bytes apart, and M tokens. */
-EK_INLINE void dot_groups(const struct ek_geometry *f, size_t R, size_t M, const uint8_t *codes,
-                          size_t stride, const struct tokens8 *x, size_t r, size_t v,
-                          vi total[ROWS_MAX][M_SIDE])
+/* Integer dot products of vector v of the groups of run r, less the zero code: the rows `codes`
+ * bytes into neurons [i0, i0 + N) of the walk, and M tokens. */
+EK_INLINE void dot_groups(const struct ek_geometry *f, size_t N, size_t M, const struct walk *w,
+                          size_t i0, size_t codes, const struct tokens8 *x, size_t r, size_t v,
+                          vi total[SIDE][TOKENS])
 {
     const int in_place = DOT4_WIDE && f->bits == 4 && M == 1;
     const int narrow   = DOT4_NARROW && f->bits == 4;
     const int zero     = f->bits == 4 ? 8 : DOT8_ZERO;
-    vi        sum[ROWS_MAX][M_SIDE], high[ROWS_MAX][M_SIDE];
+    vi        sum[SIDE][TOKENS], high[SIDE][TOKENS];
     EK_UNROLL
-    for (size_t i = 0; i < R; i++) {
+    for (size_t i = 0; i < N; i++) {
         EK_UNROLL
         for (size_t t = 0; t < M; t++) {
             const vi s  = i_load(x->s[t] + r * EK_PANEL_ROWS + v * VL);
@@ -37,8 +35,9 @@ EK_INLINE void dot_groups(const struct ek_geometry *f, size_t R, size_t M, const
     EK_UNROLL
     for (size_t u = 0; u < run_bytes(f) / 64; u++) {
         EK_UNROLL
-        for (size_t i = 0; i < R; i++) {
-            const vi q = i_load(codes + i * stride + u * 64 + v * VECTOR_BYTES);
+        for (size_t i = 0; i < N; i++) {
+            const vi q = i_load(w->now[i0 + i] + codes + u * 64 + v * VECTOR_BYTES);
+            if (v == 0) fetch_ahead(w, i0 + i, 1, codes + u * 64);
             EK_UNROLL
             for (size_t t = 0; t < M; t++) {
                 const int8_t *p = x->q[t] + r * EK_SPARSE_RUN + v * VECTOR_BYTES;
@@ -57,7 +56,7 @@ EK_INLINE void dot_groups(const struct ek_geometry *f, size_t R, size_t M, const
         }
     }
     EK_UNROLL
-    for (size_t i = 0; i < R; i++) {
+    for (size_t i = 0; i < N; i++) {
         EK_UNROLL
         for (size_t t = 0; t < M; t++)
             total[i][t] = narrow     ? i_add(total[i][t], dot_sum(sum[i][t]))
@@ -66,28 +65,27 @@ EK_INLINE void dot_groups(const struct ek_geometry *f, size_t R, size_t M, const
     }
 }
 
-/* R rows of one neuron and M tokens. */
-EK_INLINE void dot_neuron(const struct ek_geometry *f, size_t R, size_t M, struct ahead *ahead,
-                          const uint8_t *row, size_t width, const struct tokens8 *x,
-                          float dot[ROWS_MAX][M_SIDE])
+/* The rows `offset` bytes into neurons [i0, i0 + N), and M tokens. */
+EK_INLINE void dot_rows(const struct ek_geometry *f, size_t N, size_t M, const struct walk *w,
+                        size_t i0, size_t offset, size_t width, const struct tokens8 *x,
+                        float dot[SIDE][TOKENS])
 {
-    const size_t row_bytes = ek_neuron_row_bytes(f, width);
-    vf           acc[ROWS_MAX][M_SIDE];
+    vf acc[SIDE][TOKENS];
     EK_UNROLL
-    for (size_t i = 0; i < R; i++) {
+    for (size_t i = 0; i < N; i++) {
         EK_UNROLL
         for (size_t t = 0; t < M; t++) acc[i][t] = v_set(0.0f);
     }
     for (size_t r = 0; r < width / EK_SPARSE_RUN; r++) {
-        fetch_round(ahead);
-        if (R * run_bytes(f) >= 2 * SIDE * 64) fetch_round(ahead);
+        const size_t head = offset + run_head(f, r);
+        if (r % 2 == 0) fetch_ahead(w, i0, N, head);
         EK_UNROLL
         for (size_t v = 0; v < NV; v++) {
-            vi total[ROWS_MAX][M_SIDE];
-            dot_groups(f, R, M, row + run_codes(f, r), row_bytes, x, r, v, total);
+            vi total[SIDE][TOKENS];
+            dot_groups(f, N, M, w, i0, offset + run_codes(f, r), x, r, v, total);
             EK_UNROLL
-            for (size_t i = 0; i < R; i++) {
-                const vf scale = head_halves(row + i * row_bytes + run_head(f, r), r % 2, v);
+            for (size_t i = 0; i < N; i++) {
+                const vf scale = head_halves(w->now[i0 + i] + head, r % 2, v);
                 EK_UNROLL
                 for (size_t t = 0; t < M; t++) {
                     const vf d = v_mul(scale, v_load(x->d[t] + r * EK_PANEL_ROWS + v * VL));
@@ -97,16 +95,18 @@ EK_INLINE void dot_neuron(const struct ek_geometry *f, size_t R, size_t M, struc
         }
     }
     EK_UNROLL
-    for (size_t i = 0; i < R; i++) {
+    for (size_t i = 0; i < N; i++) {
         EK_UNROLL
         for (size_t t = 0; t < M; t++) dot[i][t] = v_hsum(acc[i][t]);
     }
 }
 
-/* Dot products of SIDE neurons: their last dot row is up, the one before it gate. */
-EK_INLINE void side_dots(const struct ek_geometry *f, size_t R, size_t M, struct walk *w,
+/* Dot products of SIDE neurons, as many side by side as there are registers for: their last dot row
+ * is up, the one before it gate. */
+EK_INLINE void side_dots(const struct ek_geometry *f, size_t R, size_t M, const struct walk *w,
                          const struct ek_sparse_mlp_i8_args *a, struct side *s)
 {
+    const size_t row_bytes = ek_neuron_row_bytes(f, a->width), N = REGISTERS / 4 / M;
     for (size_t t0 = 0; t0 < a->m; t0 += M) {
         struct tokens8 x;
         for (size_t t = 0; t < M; t++) {
@@ -115,13 +115,12 @@ EK_INLINE void side_dots(const struct ek_geometry *f, size_t R, size_t M, struct
             x.d[t]             = a->xd + token * (a->width / EK_LANE_COLUMNS);
             x.s[t]             = a->xs + token * (a->width / EK_LANE_COLUMNS);
         }
-        for (size_t i = 0; i < SIDE; i++) {
-            float dot[ROWS_MAX][M_SIDE];
-            dot_neuron(f, R, M, &w->ahead, w->now[i], a->width, &x, dot);
-            EK_UNROLL
-            for (size_t t = 0; t < M; t++)
-                s->gate[t0 + t][i] = dot[0][t], s->up[t0 + t][i] = dot[R - 1][t];
-        }
+        for (size_t i0 = 0; i0 < SIDE; i0 += N)
+            for (size_t r = 0; r < R; r++) {
+                float dot[SIDE][TOKENS];
+                dot_rows(f, N, M, w, i0, r * row_bytes, a->width, &x, dot);
+                take_dots(s, N, M, r + 1 == R, t0, i0, dot);
+            }
     }
 }
 
@@ -130,7 +129,7 @@ EK_INLINE void mlp_range(const struct ek_geometry *f, size_t R, size_t M,
 {
     const size_t row_bytes = ek_neuron_row_bytes(f, a->width);
     struct side  s         = {{{0}}, {{0}}, {{0}}};
-    START_WALK(w, a, (R + 1) * row_bytes, begin, end);
+    struct walk  w         = START_WALK(a, (R + 1) * row_bytes, begin, end);
     FOR_SIDES(w, a, begin, end, part, j, n)
     {
         side_dots(f, R, M, &w, a, &s);
@@ -149,9 +148,9 @@ EK_INLINE void mlp_range(const struct ek_geometry *f, size_t R, size_t M,
         case 4 + 3: mlp_range(f, 2, 1, a, begin, end); break;                                      \
         default:                                                                                   \
             if (a->rows == 2)                                                                      \
-                mlp_range(f, 1, M_SIDE, a, begin, end);                                            \
+                mlp_range(f, 1, TOKENS, a, begin, end);                                            \
             else                                                                                   \
-                mlp_range(f, 2, M_SIDE, a, begin, end);                                            \
+                mlp_range(f, 2, TOKENS, a, begin, end);                                            \
         }                                                                                          \
     }
 DEFINE_SPARSE_I8(q8g32)

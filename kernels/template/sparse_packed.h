@@ -52,12 +52,12 @@ EK_INLINE void add_unit(const struct ek_geometry *f, const vi q[SIDE], const vf 
 }
 
 /* part[t] += h[t][i] * row of neuron i, `offset` bytes into it; part is in lane order. */
-EK_INLINE void add_packed(const struct ek_geometry *f, struct walk *w, size_t offset, size_t width,
-                          const struct side *s, size_t m, float *part)
+EK_INLINE void add_packed(const struct ek_geometry *f, const struct walk *w, size_t offset,
+                          size_t width, const struct side *s, size_t m, float *part)
 {
     const size_t unit = 32 / f->bits; /* columns */
     for (size_t r = 0; r < width / EK_SPARSE_RUN; r++) {
-        if (r % 2 == 0) fetch_round(&w->ahead);
+        if (r % 2 == 0) fetch_ahead(w, 0, SIDE, offset + run_head(f, r));
         EK_UNROLL
         for (size_t v = 0; v < NV; v++) {
             vf half[SIDE];
@@ -71,7 +71,7 @@ EK_INLINE void add_packed(const struct ek_geometry *f, struct walk *w, size_t of
                 for (size_t u = 0; u < run_bytes(f) / 64; u++) {
                     const size_t at = offset + run_codes(f, r) + u * 64 + v * VECTOR_BYTES;
                     vi           q[SIDE];
-                    if (v == 0 && t == 0) fetch_round(&w->ahead);
+                    if (v == 0 && t == 0) fetch_ahead(w, 0, SIDE, at);
                     EK_UNROLL
                     for (size_t i = 0; i < SIDE; i++)
                         q[i] = decode_ready(f, i_load(w->now[i] + at));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/drivers/sparse.c - drivers of sparse_mlp, sparse_mlp_i8, sparse_gemv and sparse_merge. */
 #include "ek/sparse.h"
+#include "kernels/neuron.h"
 #include "tests/driver.h"
 
 #include <float.h>
@@ -44,13 +45,10 @@ static size_t count_of(const struct ek_shape *s)
     return n ? n : 1;
 }
 /* Eight stretches, as the ops have for lists of some length. */
-static size_t chunk_of(const struct ek_shape *s)
-{
-    return (count_of(s) + 63) / 64 * 8;
-}
 static size_t items(const struct ek_shape *s)
 {
-    return (count_of(s) + chunk_of(s) - 1) / chunk_of(s);
+    const size_t sides = (count_of(s) + EK_SPARSE_SIDE - 1) / EK_SPARSE_SIDE;
+    return sides < 8 ? sides : 8;
 }
 static int is_float(enum ek_fmt fmt)
 {
@@ -231,18 +229,18 @@ static void bound_parts(const struct bound *b, const uint32_t *list, size_t widt
                         double *tol)
 {
     const size_t d = b->w.d, m = tokens(&b->c->s), count = count_of(&b->c->s);
-    const size_t chunk = chunk_of(&b->c->s);
+    const size_t n = items(&b->c->s);
     float       *rows[3];
     for (size_t r = 0; r < 3; r++) rows[r] = ek_test_alloc(d, sizeof **rows);
-    for (size_t i = 0; i < items(&b->c->s) * stride; i++)
-        tol[i] = 512 * (double)(count + 8) * (double)FLT_MIN;
-    for (size_t j = 0; j < count; j++) {
+    for (size_t i = 0; i < n * stride; i++) tol[i] = 512 * (double)(count + 8) * (double)FLT_MIN;
+    for (size_t item = 0, j = 0; j < count; j++) {
+        if (j >= ek_stretch_begin(item + 1, n, count)) item++;
         for (size_t r = 0; r < b->w.rows; r++)
             if (ek_neurons_dequantize(&b->w, r, list[j], list[j] + 1, rows[r])) exit(2);
         for (size_t t = 0; t < m; t++) {
             const struct about h    = about_hidden(b, rows, j, t);
-            const double       each = h.off + EPS * (double)(chunk + 8) * (fabs(h.value) + h.off);
-            double            *to   = tol + j / chunk * stride + t * width;
+            const double       each = h.off + EPS * (double)(count + 8) * (fabs(h.value) + h.off);
+            double            *to   = tol + item * stride + t * width;
             for (size_t c = 0; c < d; c++) {
                 const size_t at =
                     is_float(b->w.fmt) ? c : c / 512 * 512 + 16 * (c % 32) + c % 512 / 32;
@@ -297,7 +295,7 @@ static void setup_mlp(struct ek_case *c)
                                                     .gate        = k.gate,
                                                     .part        = k.part,
                                                     .count       = count_of(&c->s),
-                                                    .chunk       = chunk_of(&c->s),
+                                                    .items       = items(&c->s),
                                                     .rows        = rows,
                                                     .width       = k.width,
                                                     .m           = tokens(&c->s),
@@ -314,7 +312,7 @@ static void setup_mlp_i8(struct ek_case *c)
                                                         .gate        = k.gate,
                                                         .part        = k.part,
                                                         .count       = count_of(&c->s),
-                                                        .chunk       = chunk_of(&c->s),
+                                                        .items       = items(&c->s),
                                                         .rows        = rows,
                                                         .width       = k.width,
                                                         .m           = tokens(&c->s),
@@ -334,7 +332,7 @@ static void setup_gemv(struct ek_case *c)
                                                     .x           = x,
                                                     .part        = k.part,
                                                     .count       = count,
-                                                    .chunk       = chunk_of(&c->s),
+                                                    .items       = items(&c->s),
                                                     .width       = k.width,
                                                     .m           = m,
                                                     .part_stride = k.stride};
