@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
-int arena_make(struct arena *a, size_t bytes)
+int arena_reserve(struct arena *a, size_t bytes)
 {
     enum { HUGE = 2 << 20 };
     a->bytes = (bytes + HUGE - 1) / HUGE * HUGE;
@@ -17,6 +17,12 @@ int arena_make(struct arena *a, size_t bytes)
     if (skip) munmap(m, skip);
     munmap(a->data + a->bytes, HUGE - skip);
     a->huge = madvise(a->data, a->bytes, MADV_HUGEPAGE) == 0;
+    return 0;
+}
+
+int arena_make(struct arena *a, size_t bytes)
+{
+    if (arena_reserve(a, bytes)) return -1;
 
     /* Every 16-bit word is 0x3400 | random low bits: as f16 in [0.25, 0.5), as bf16 and f32 about
      * 1e-7, never zero, negative (scales of caches are not), denormal, infinite or NaN; as codes

@@ -11,7 +11,8 @@ struct arena {
     int            huge; /* transparent huge pages were asked for and granted */
 };
 
-/* 0, or -1 with errno. */
+/* 0, or -1 with errno. Reserved: zero, and not there before it is touched. */
+int  arena_reserve(struct arena *a, size_t bytes);
 int  arena_make(struct arena *a, size_t bytes);
 void arena_drop(struct arena *a);
 #endif

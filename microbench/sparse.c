@@ -202,13 +202,17 @@ struct caches {
     struct composite_setup s;
     size_t                 layers, layer, turn, words, n, active, row, stride;
     struct ek_wcache     **cache;
-    void                 **memory;
+    struct arena           memory; /* of all layers' caches, or copies */
     uint64_t              *masks;  /* [layers][TURNS][words] */
     unsigned char         *packed; /* wcache_gather: [active][row] */
     uint32_t              *list;
     int                    failed;
 };
 
+static size_t rows_added(const struct caches *c)
+{
+    return c->active * c->s.shape->d[CACHE_CHURN] / 100;
+}
 static uint64_t *mask_of(const struct caches *c, size_t layer, size_t turn)
 {
     return c->masks + (layer * TURNS + turn) * c->words;
@@ -252,8 +256,8 @@ static void fill_masks(struct caches *c, size_t churn)
 static void drop_caches(void *self)
 {
     struct caches *c = self;
-    for (size_t i = 0; c->memory && i < c->layers; i++) free(c->memory[i]);
-    free(c->cache), free(c->memory), free(c->masks), free(c->packed), free(c->list), free(c);
+    if (c->memory.data) arena_drop(&c->memory);
+    free(c->cache), free(c->masks), free(c->packed), free(c->list), free(c);
 }
 
 static const unsigned char *source_of(const struct caches *c, size_t layer)
@@ -274,22 +278,28 @@ static struct caches *new_caches(const struct composite_setup *s)
     return c;
 }
 
+static struct ek_wcache_config cache_config(const struct caches *c, size_t layer)
+{
+    return (struct ek_wcache_config){.struct_size = sizeof(struct ek_wcache_config),
+                                     .neurons     = c->n,
+                                     .capacity    = c->active,
+                                     .row_bytes   = c->row,
+                                     .rows        = source_of(c, layer),
+                                     .stride      = c->row,
+                                     .kernels     = c->s.t};
+}
+
 static void *make_update(const struct composite_setup *s)
 {
-    struct caches *c = new_caches(s);
-    c->cache         = ek_test_alloc(c->layers, sizeof *c->cache);
-    c->memory        = ek_test_alloc(c->layers, sizeof *c->memory);
-    int bad          = !c->layers;
+    struct caches                *c      = new_caches(s);
+    const struct ek_wcache_config config = cache_config(c, 0);
+    size_t                        each   = 0;
+    c->cache                             = ek_test_alloc(c->layers, sizeof *c->cache);
+    int bad                              = !c->layers || ek_wcache_bytes(&config, &each) ||
+              arena_reserve(&c->memory, c->layers * lines(each));
     for (size_t i = 0; i < c->layers && !bad; i++) {
-        const struct ek_wcache_config config = {.struct_size = sizeof config,
-                                                .neurons     = c->n,
-                                                .capacity    = c->active,
-                                                .row_bytes   = c->row,
-                                                .rows        = source_of(c, i),
-                                                .stride      = c->row};
-        size_t                        bytes;
-        bad = ek_wcache_bytes(&config, &bytes) || !(c->memory[i] = memory(bytes)) ||
-              ek_wcache_init(&config, c->memory[i], bytes, &c->cache[i]) ||
+        const struct ek_wcache_config of = cache_config(c, i);
+        bad = ek_wcache_init(&of, c->memory.data + i * lines(each), each, &c->cache[i]) ||
               ek_wcache_update(c->cache[i], s->pool, mask_of(c, i, 0));
     }
     if (!bad) return c;
@@ -323,11 +333,12 @@ static int check_update(void *self)
         same = !memcmp(rows + i * stride, source_of(c, c->layer) + active[i] * c->row, c->row);
     return same;
 }
+/* What is read; as much is written at the same time, so that the roof of reading alone is not one
+ * of copying: that is wcache_copy's time. */
 static double bytes_update(const void *self)
 {
-    const struct caches *c    = self;
-    const size_t         rows = c->active * c->s.shape->d[CACHE_CHURN] / 100;
-    return 2 * (double)rows * (double)c->row;
+    const struct caches *c = self;
+    return (double)rows_added(c) * (double)c->row;
 }
 const struct composite composite_wcache_update = {.name  = "wcache_update",
                                                   .dims  = dims_cache,
@@ -378,7 +389,7 @@ static int check_gather(void *self)
 static double bytes_gather(const void *self)
 {
     const struct caches *c = self;
-    return 2 * (double)c->active * (double)c->row;
+    return (double)c->active * (double)c->row;
 }
 const struct composite composite_wcache_gather = {.name  = "wcache_gather",
                                                   .dims  = dims_cache,
@@ -387,3 +398,61 @@ const struct composite composite_wcache_gather = {.name  = "wcache_gather",
                                                   .check = check_gather,
                                                   .bytes = bytes_gather,
                                                   .drop  = drop_caches};
+
+/* As many rows as an update adds, in order to slots in order, of a buffer for each layer: the
+ * bandwidth of copying, what an update can reach. */
+static void *make_copy(const struct composite_setup *s)
+{
+    struct caches *c = new_caches(s);
+    c->list          = ek_test_alloc(c->n, sizeof *c->list);
+    for (size_t i = 0; i < c->n; i++) c->list[i] = (uint32_t)i;
+    const int bad = !c->layers || arena_reserve(&c->memory, c->layers * c->active * c->row);
+    if (!bad) memset(c->memory.data, 0, c->memory.bytes);
+    if (!bad) return c;
+    fputs("ek bench: rows that do not fit --memory\n", stderr);
+    drop_caches(c);
+    return NULL;
+}
+static unsigned char *copies_of(const struct caches *c)
+{
+    return c->memory.data + c->layer * c->active * c->row;
+}
+static void copy_in_order(void *task, size_t begin, size_t end)
+{
+    const struct caches           *c    = task;
+    const size_t                   rows = rows_added(c);
+    const struct ek_copy_rows_args a    = {.src  = source_of(c, c->layer),
+                                           .dst  = copies_of(c),
+                                           .from = c->list + c->turn % (c->n / rows) * rows,
+                                           .to   = c->list + c->turn % (c->active / rows) * rows,
+                                           .from_stride = c->row,
+                                           .to_stride   = c->row,
+                                           .bytes       = c->row};
+    c->s.t->copy_rows[EK_FMT_f32]->fn.copy_rows(&a, begin, end);
+}
+static void call_copy(void *self)
+{
+    struct caches *c     = self;
+    const size_t   parts = c->s.pool ? c->s.pool->threads : 1, rows = rows_added(c);
+    next_turn(c);
+    if (parts > 1)
+        c->s.pool->run(c->s.pool->self, rows, (rows + parts - 1) / parts, copy_in_order, c);
+    else
+        copy_in_order(c, 0, rows);
+}
+static int check_copy(void *self)
+{
+    struct caches *c = self;
+    call_copy(c);
+    const size_t         bytes = rows_added(c) * c->row;
+    const unsigned char *to    = copies_of(c);
+    return !memcmp(to + c->turn % (c->active / rows_added(c)) * bytes,
+                   source_of(c, c->layer) + c->turn % (c->n / rows_added(c)) * bytes, bytes);
+}
+const struct composite composite_wcache_copy = {.name  = "wcache_copy",
+                                                .dims  = dims_cache,
+                                                .make  = make_copy,
+                                                .call  = call_copy,
+                                                .check = check_copy,
+                                                .bytes = bytes_update,
+                                                .drop  = drop_caches};

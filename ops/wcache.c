@@ -3,6 +3,7 @@
 #include "ek/wcache.h"
 
 #include "ops/parallel.h"
+#include "ops/run.h"
 #include "ops/work.h"
 
 #include <stdatomic.h>
@@ -22,11 +23,12 @@ struct ek_wcache {
     uint32_t               *pos;             /* [neurons] neuron -> slot, or NOWHERE       */
     uint64_t               *mask;            /* [words] of the last update                 */
     uint32_t               *added, *removed; /* [capacity] of the update under way */
+    uint32_t               *to;              /* [capacity] slots of those added    */
     unsigned char          *rows;            /* [capacity][stride]                 */
 };
 
 struct plan {
-    size_t head, active, pos, mask, added, removed, rows, stride, total;
+    size_t head, active, pos, mask, added, removed, to, rows, stride, total;
 };
 
 static int config_sound(const struct ek_wcache_config *c)
@@ -34,7 +36,9 @@ static int config_sound(const struct ek_wcache_config *c)
     return c && c->struct_size >= sizeof *c && c->neurons && c->neurons < UINT32_MAX &&
            c->capacity && c->capacity <= c->neurons && c->row_bytes &&
            (uintptr_t)c->slots % 64 == 0 &&
-           (c->rows ? !c->read && c->stride >= c->row_bytes : c->read != NULL);
+           (c->rows ? !c->read && c->stride >= c->row_bytes && ek_table_sound(c->kernels, NULL) &&
+                          c->kernels->copy_rows[EK_FMT_f32]
+                    : c->read != NULL);
 }
 
 static ek_status make_plan(const struct ek_wcache_config *c, struct plan *p)
@@ -49,6 +53,7 @@ static ek_status make_plan(const struct ek_wcache_config *c, struct plan *p)
     p->mask    = ek_reserve(&p->total, ek_mask_words(c->neurons), sizeof(uint64_t), &over);
     p->added   = ek_reserve(&p->total, c->capacity, sizeof(uint32_t), &over);
     p->removed = ek_reserve(&p->total, c->capacity, sizeof(uint32_t), &over);
+    p->to      = ek_reserve(&p->total, c->capacity, sizeof(uint32_t), &over);
     p->rows    = c->slots ? 0 : ek_reserve(&p->total, c->capacity, p->stride, &over);
     return over ? EK_E_OVERFLOW : EK_OK;
 }
@@ -78,6 +83,7 @@ ek_status ek_wcache_init(const struct ek_wcache_config *config, void *memory, si
                                              .mask    = (uint64_t *)(void *)(m + p.mask),
                                              .added   = (uint32_t *)(void *)(m + p.added),
                                              .removed = (uint32_t *)(void *)(m + p.removed),
+                                             .to      = (uint32_t *)(void *)(m + p.to),
                                              .rows    = config->slots ? config->slots : m + p.rows};
     ek_wcache_clear(c);
     *cache = c;
@@ -115,22 +121,38 @@ static void read_rows(void *task, size_t begin, size_t end)
     const struct ek_wcache        *c = r->c;
     const struct ek_wcache_config *f = &c->config;
     for (size_t i = begin; i < end; i++) {
-        const uint32_t neuron = c->added[i];
-        void          *dst    = slot_at(c, c->pos[neuron]);
-        if (f->rows) {
-            memcpy(dst, (const unsigned char *)f->rows + neuron * f->stride, f->row_bytes);
-            continue;
-        }
-        const ek_status s = f->read(f->self, neuron, dst);
+        const ek_status s = f->read(f->self, c->added[i], slot_at(c, c->to[i]));
         if (s) atomic_store(&r->status, (int)s);
     }
 }
 
-static ek_status read_added(const struct ek_wcache *c, const ek_pool *pool, size_t added)
+static void copy_rows(void *task, size_t begin, size_t end)
 {
+    const struct ek_wcache        *c = task;
+    const struct ek_wcache_config *f = &c->config;
+    const struct ek_copy_rows_args a = {.src         = f->rows,
+                                        .dst         = c->rows,
+                                        .from        = c->added,
+                                        .to          = c->to,
+                                        .from_stride = f->stride,
+                                        .to_stride   = c->stride,
+                                        .bytes       = f->row_bytes};
+    f->kernels->copy_rows[EK_FMT_f32]->fn.copy_rows(&a, begin, end);
+}
+
+/* Rows in memory are copied in one task a thread, so that a thread fetches ahead over all of its own;
+ * rows behind a function in small ones, as some come later than others. */
+static ek_status read_added(struct ek_wcache *c, const ek_pool *pool, size_t added)
+{
+    const size_t threads = pool ? pool->threads : 1, share = (added + threads - 1) / threads;
+    if (!added) return EK_OK;
+    if (c->config.rows) {
+        ek_parallel(pool, added, (share + EK_SPARSE_SIDE - 1) / EK_SPARSE_SIDE * EK_SPARSE_SIDE,
+                    copy_rows, c);
+        return EK_OK;
+    }
     struct reading r     = {.c = c};
     const size_t   grain = TASK_BYTES / c->stride;
-    if (!added) return EK_OK;
     atomic_init(&r.status, EK_OK);
     ek_parallel(pool, added, grain ? grain : 1, read_rows, &r);
     return (ek_status)atomic_load(&r.status);
@@ -145,6 +167,7 @@ static void place_added(struct ek_wcache *c, size_t added, size_t removed)
         const size_t slot = i < removed ? c->pos[c->removed[i]] : c->count++;
         if (i < removed) c->pos[c->removed[i]] = (uint32_t)NOWHERE;
         put(c, c->added[i], slot);
+        c->to[i] = (uint32_t)slot;
     }
 }
 

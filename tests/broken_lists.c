@@ -84,6 +84,23 @@ static void merge_forgets_lane_order(const struct ek_sparse_merge_args *a, size_
     sound.sparse_merge[EK_FMT_f32]->fn.sparse_merge(&b, begin, end);
 }
 
+static void copy_rows_to_whole_lines(const struct ek_copy_rows_args *a, size_t begin, size_t end)
+{
+    struct ek_copy_rows_args b = *a; /* a row that ends within a line loses its end */
+    b.bytes                    = a->bytes / 64 * 64;
+    sound.copy_rows[EK_FMT_f32]->fn.copy_rows(&b, begin, end);
+}
+static void copy_rows_in_order(const struct ek_copy_rows_args *a, size_t begin, size_t end)
+{
+    struct ek_copy_rows_args b = *a; /* each to the slot of the place it came from */
+    b.to                       = a->from;
+    for (size_t i = begin; i < end; i++)
+        if (b.to[i] < a->to[i])
+            sound.copy_rows[EK_FMT_f32]->fn.copy_rows(&b, i, i + 1);
+        else
+            sound.copy_rows[EK_FMT_f32]->fn.copy_rows(a, i, i + 1);
+}
+
 static const struct ek_kernel kernels[] = {
     BROKEN(sparse_mlp_i8, q4g32, sparse_drops_last_of_eight),
     BROKEN(sparse_mlp_i8, q4g32, sparse_counts_the_last_twice),
@@ -92,6 +109,8 @@ static const struct ek_kernel kernels[] = {
     BROKEN(sparse_mlp_i8, q4g32, sparse_adds_to_parts),
     BROKEN(sparse_mlp_i8, q4g32, sparse_sums_over_stretches),
     BROKEN(sparse_gemv, bf16, columns_skip_the_first),
+    BROKEN(copy_rows, f32, copy_rows_to_whole_lines),
+    BROKEN(copy_rows, f32, copy_rows_in_order),
     BROKEN(sparse_merge, f32, merge_forgets_lane_order),
 };
 const struct broken_kernels broken_lists = {kernels, sizeof kernels / sizeof *kernels};

@@ -76,8 +76,8 @@ static int run_masks(const struct ek_kernels *t)
                             up   = {EK_FMT_f32, layout, N, TOPS, dense};
     struct ek_predictor p = {sizeof p, &down, &up, NULL, {sizeof p.rule, EK_RULE_TOPK, 0, 9}};
     struct ek_mask_diff d = {.added = added, .removed = removed, .room = N};
-    const struct ek_wcache_config config = {sizeof config,     N,    N,    K,   dense,
-                                            K * sizeof *dense, NULL, NULL, NULL};
+    const struct ek_wcache_config config = {sizeof config,     N, N,    K,    dense,
+                                            K * sizeof *dense, t, NULL, NULL, NULL};
     struct ek_wcache             *cache;
     struct ek_wcache_stats        stats;
     struct ek_mask_rule           rule = {sizeof rule, EK_RULE_TOPK, 0.5, 7};

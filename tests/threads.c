@@ -135,7 +135,7 @@ static void test_masks(const ek_pool *pool, const float *x)
 static void test_wcache(const ek_pool *pool, const float *dense)
 {
     const struct ek_wcache_config c = {
-        sizeof c, N, N, K * sizeof *dense, dense, K * sizeof *dense, NULL, NULL, NULL};
+        sizeof c, N, N, K * sizeof *dense, dense, K * sizeof *dense, &table, NULL, NULL, NULL};
     uint64_t          mask[(N + 63) / 64], seed = 9;
     struct ek_wcache *cache[2];
     void             *memory[2];

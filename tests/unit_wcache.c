@@ -12,8 +12,11 @@ enum { N = 200, WORDS = (N + 63) / 64, ROW = 33, STRIDE = 40 };
 
 static unsigned char source[N * STRIDE]; /* the row of neuron i at i * STRIDE, 7 bytes between */
 
+static struct ek_kernels table;
+
 static void make_source(void)
 {
+    cr_assert_eq(ek_kernels_default(&table), EK_OK);
     uint64_t seed = 31;
     for (size_t i = 0; i < sizeof source; i++) source[i] = (unsigned char)ek_rand(&seed);
 }
@@ -26,7 +29,8 @@ static struct ek_wcache_config config_of(size_t capacity)
                                      .capacity    = capacity,
                                      .row_bytes   = ROW,
                                      .rows        = source,
-                                     .stride      = STRIDE};
+                                     .stride      = STRIDE,
+                                     .kernels     = &table};
 }
 
 /* memory is for the caller to free. */
@@ -277,8 +281,8 @@ Test(wcache, threads_change_no_byte)
     uint64_t       seed = 35;
     cr_assert_not_null(rows);
     for (size_t i = 0; i < ROWS * BYTES; i++) rows[i] = (unsigned char)(ek_rand(&seed) >> 8);
-    const struct ek_wcache_config config = {sizeof config, ROWS, ROWS, BYTES, rows,
-                                            BYTES,         NULL, NULL, NULL};
+    struct ek_wcache_config config = config_of(ROWS);
+    config.neurons = ROWS, config.row_bytes = config.stride = BYTES, config.rows = rows;
     for (size_t n = 1; n <= 3; n++) {
         struct threads    t;
         void             *memory;

@@ -327,6 +327,17 @@ struct ek_sparse_merge_args {
 };
 typedef void ek_sparse_merge_fn(const struct ek_sparse_merge_args *a, size_t begin, size_t end);
 
+/**
+ * Rows of bytes from places of a list to places of a list, past the caches where the ISA can: what is
+ * copied is more than they hold, and is read once each token. Items: rows. */
+struct ek_copy_rows_args {
+    const void     *src;
+    void           *dst;       /* 64-byte aligned, and so its stride; does not overlap src */
+    const uint32_t *from, *to; /* row i: dst + to[i] * to_stride = src + from[i] * from_stride */
+    size_t          from_stride, to_stride, bytes;
+};
+typedef void ek_copy_rows_fn(const struct ek_copy_rows_args *a, size_t begin, size_t end);
+
 /* What attention's kernels know of a cache (docs/formats.md); dp is dim rounded up to 16. */
 struct ek_gqa_cache {
     const void    *kv;    /* ek_kv_bytes, 64-byte aligned                                     */

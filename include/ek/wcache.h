@@ -14,6 +14,7 @@
  * cache. */
 #ifndef EK_WCACHE_H
 #define EK_WCACHE_H
+#include "ek/kernels.h"
 #include "ek/mask.h"
 
 #ifdef __cplusplus
@@ -27,15 +28,16 @@ extern "C" {
 typedef ek_status ek_wcache_read_fn(void *self, uint32_t neuron, void *dst);
 
 struct ek_wcache_config {
-    size_t             struct_size; /* bytes; sizeof(struct ek_wcache_config)                   */
-    size_t             neurons;     /* in the source; 1..2^32 - 1                               */
-    size_t             capacity;    /* most neurons active at once; 1..neurons                  */
-    size_t             row_bytes;   /* >= 1                                                     */
-    const void        *rows;        /* source in memory: row i at rows + i * stride; or NULL    */
-    size_t             stride;      /* bytes, >= row_bytes; of rows                             */
-    ek_wcache_read_fn *read;        /* source behind a function, when rows is NULL              */
-    void              *self;        /* its first argument                                       */
-    void              *slots;       /* [capacity] slots elsewhere than in the cache's memory, e.g.
+    size_t      struct_size;          /* bytes; sizeof(struct ek_wcache_config)                   */
+    size_t      neurons;              /* in the source; 1..2^32 - 1                               */
+    size_t      capacity;             /* most neurons active at once; 1..neurons                  */
+    size_t      row_bytes;            /* >= 1                                                     */
+    const void *rows;                 /* source in memory: row i at rows + i * stride; or NULL    */
+    size_t      stride;               /* bytes, >= row_bytes; of rows                             */
+    const struct ek_kernels *kernels; /* what copies rows; needed with them, outlives the cache   */
+    ek_wcache_read_fn       *read;    /* source behind a function, when rows is NULL              */
+    void                    *self;    /* its first argument                                       */
+    void                    *slots;   /* [capacity] slots elsewhere than in the cache's memory, e.g.
                                        of several caches side by side; 64-byte aligned; or NULL */
 };
 

@@ -306,6 +306,16 @@ EK_INLINE vi i_opaque(vi a)
     return a;
 }
 
+/* Past the caches; p is aligned to a vector. Before other threads read it: stores_done. */
+EK_INLINE void i_store_past(void *p, vi a)
+{
+    _mm256_stream_si256((__m256i *)p, a);
+}
+EK_INLINE void stores_done(void)
+{
+    _mm_sfence();
+}
+
 EK_INLINE void prefetch(const void *p)
 {
     _mm_prefetch((const char *)p, _MM_HINT_T0);

@@ -273,6 +273,13 @@ EK_INLINE vi i_opaque(vi a)
     return a;
 }
 
+/* Past the caches elsewhere: here a store like any other. */
+EK_INLINE void i_store_past(void *p, vi a)
+{
+    vst1q_u8(p, vreinterpretq_u8_s32(a));
+}
+EK_INLINE void stores_done(void) {}
+
 EK_INLINE void prefetch(const void *p)
 {
     __builtin_prefetch(p, 0, 3);

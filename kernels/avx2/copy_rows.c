@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernels/avx2/copy_rows.c - the kernel of kernels/template/copy_rows.h. */
+#include "kernels/avx2/simd.h"
+
+#define FN(op) EK_KERNEL_SYM(op, f32, avx2, )
+#include "kernels/template/copy_rows.h"
