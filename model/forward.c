@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* model/forward.c - one step over the plan: embedding, blocks, head. */
+#include "model/clock.h"
 #include "model/plan.h"
 
 #include <math.h>
@@ -113,16 +114,19 @@ static ek_status run_blocks(struct pass *p)
 /* Logits of the last rows of a step. */
 static ek_status run_head(struct pass *p, size_t rows, float *logits)
 {
-    const struct session *s = p->s;
-    const struct config  *c = &s->model->config;
-    struct pass           q = *p;
-    q.m                     = rows;
-    const ek_status err     = ek_rmsnorm(&s->model->kernels, pass_pool(&q, rows * c->hidden),
-                                         s->x + (p->m - rows) * c->hidden, s->model->norm, s->h, rows,
-                                         c->hidden, c->rms_eps);
+    struct session      *s     = p->s;
+    const struct config *c     = &s->model->config;
+    const double         start = seconds_now();
+    struct pass          q     = *p;
+    q.m                        = rows;
+    ek_status err              = ek_rmsnorm(&s->model->kernels, pass_pool(&q, rows * c->hidden),
+                                            s->x + (p->m - rows) * c->hidden, s->model->norm, s->h, rows,
+                                            c->hidden, c->rms_eps);
     if (err) return err;
     pass_tap(p, TAP_HEAD_IN, 0, s->h, rows, c->hidden, c->hidden);
-    return head_run(p, s->h, rows, logits);
+    err = head_run(p, s->h, rows, logits);
+    s->head_seconds += seconds_now() - start;
+    return err;
 }
 
 ek_status forward(struct pass *p, const int32_t *ids, size_t rows, float *logits)

@@ -2,6 +2,7 @@
 /* model/model.c - from a source's tensors to a plan of blocks with weights ready for kernels. */
 #include "model/model.h"
 
+#include "model/clock.h"
 #include "model/file.h"
 #include "model/gguf.h"
 #include "model/plan.h"
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { NAME_MAX_BYTES = 192 };
 
@@ -18,13 +18,6 @@ struct loader {
     const struct model_options *o;
     uint64_t                    done; /* bytes of tensors that are ready */
 };
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
-}
 
 const ek_pool *loader_pool(const struct loader *l)
 {
@@ -307,7 +300,7 @@ static ek_status load_plan(struct loader *l, struct error *e)
 ek_status model_open(struct model **out, const char *path, const struct model_options *o,
                      struct error *e)
 {
-    const double  start = now_ms();
+    const double  start = seconds_now();
     struct model *m     = calloc(1, sizeof *m);
     if (!m) return fail(e, EK_E_NOMEM, "%s: out of memory", path);
     struct loader l = {.m = m, .o = o};
@@ -323,7 +316,7 @@ ek_status model_open(struct model **out, const char *path, const struct model_op
         return s;
     }
     model_name_type(m);
-    m->load_ms = now_ms() - start;
+    m->load_ms = 1e3 * (seconds_now() - start);
     *out       = m;
     return EK_OK;
 }

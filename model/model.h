@@ -152,10 +152,11 @@ ek_status model_input_norms(const struct model *m, enum tap tap, size_t layer, f
 /** From now on LOGITS_LAST need hold only the `top` largest logits, the rest may be -infinity. 0, or
  * more than a certified head gives: all of them. */
 void session_head_top(struct session *s, size_t top);
-/** What heads other than HEAD_FULL did since the session was opened. */
+/** What the head did since the session was opened; all but seconds only of heads other than HEAD_FULL. */
 struct head_reading {
     uint64_t calls, full; /* states; those of them for which all rows were computed */
     uint64_t bytes;       /* of weights                                             */
+    double   seconds;     /* with the norm before it                                */
 };
 struct head_reading session_head_read(const struct session *s);
 

@@ -213,6 +213,7 @@ struct session {
     size_t                 head_top;               /* 0: all logits */
     uint64_t               head_calls, head_full;  /* not by HEAD_FULL; those that took all rows */
     struct ek_head_counts  head_counts;
+    double                 head_seconds; /* with its norm, whatever the head */
     void                  *arena;
 };
 

@@ -382,7 +382,8 @@ void session_head_top(struct session *s, size_t top)
 
 struct head_reading session_head_read(const struct session *s)
 {
-    return (struct head_reading){s->head_calls, s->head_full, s->head_counts.bytes};
+    return (struct head_reading){s->head_calls, s->head_full, s->head_counts.bytes,
+                                 s->head_seconds};
 }
 
 void session_neurons(const struct session *s, uint64_t *of, uint64_t *taken)

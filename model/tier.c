@@ -4,6 +4,7 @@
 #include "model/tier.h"
 
 #include "ek/wcache.h"
+#include "model/clock.h"
 #include "model/file.h"
 #include "model/row_reader.h"
 #include "model/source.h"
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 struct layer {
     size_t            layer;
@@ -35,13 +35,6 @@ struct tier {
     uint64_t           asked, missed;
     struct error       error;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int has(const uint64_t *mask, size_t i)
 {
@@ -294,20 +287,20 @@ static ek_status fetch(struct tier *t, struct layer *l, const uint32_t *list, si
 ek_status tier_fetch(struct tier *t, size_t layer, const uint32_t *list, size_t count,
                      uint32_t *slots, struct ek_neurons *w)
 {
-    const double  start = now();
+    const double  start = seconds_now();
     struct layer *l     = find(t, layer);
     if (!l || count > t->n)
         return fail(&t->error, EK_E_ARG, "layer %zu has no stored neurons", layer);
     const ek_status s = fetch(t, l, list, count, slots);
     if (!s) show_slots(t, w);
-    t->counts.stall_s += now() - start;
+    t->counts.stall_s += seconds_now() - start;
     return s;
 }
 
 ek_status tier_stream(struct tier *t, size_t layer, const uint32_t *list, size_t count,
                       uint32_t *slots, struct ek_neurons *w)
 {
-    const double        start  = now();
+    const double        start  = seconds_now();
     const struct layer *l      = find(t, layer);
     const size_t        beyond = t->count * t->capacity;
     size_t              reads  = 0;
@@ -319,7 +312,7 @@ ek_status tier_stream(struct tier *t, size_t layer, const uint32_t *list, size_t
     }
     const ek_status s = read_all(t, reads);
     if (!s) show_slots(t, w);
-    t->counts.stall_s += now() - start;
+    t->counts.stall_s += seconds_now() - start;
     return s;
 }
 

@@ -2,6 +2,7 @@
 /* tools/session_args.h - what every command that runs a model takes, and what it opens with it. */
 #ifndef EK_TOOLS_SESSION_ARGS_H
 #define EK_TOOLS_SESSION_ARGS_H
+#include "model/clock.h"
 #include "model/model.h"
 #include "tools/args.h"
 #include "tools/head_log.h"
@@ -173,7 +174,6 @@ int runner_fail(const struct runner *r, const struct error *e);
 /* What the weight cache did, one line on stderr; nothing where there is none. */
 void weight_cache_print(const struct session *s);
 
-double seconds_now(void);
 /* Most memory that this process ever had resident, in bytes. */
 uint64_t peak_resident(void);
 #endif

@@ -116,6 +116,8 @@ static int repeat(struct speed *s, struct lane *l, const struct speed_test *t)
     session_neurons(l->session, &of[1], &taken[1]);
     session_gates(l->session, &gates[1], &gates_read[1]);
     head[1] = session_head_read(l->session);
+
+    l->result.head_s[l->result.repetitions] = head[1].seconds - head[0].seconds;
     if (head[1].calls > head[0].calls)
         l->result.head =
             (double)(head[1].bytes - head[0].bytes) / (double)(head[1].calls - head[0].calls);

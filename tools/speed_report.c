@@ -78,6 +78,14 @@ double speed_roofline(const struct speed_result *r, const struct speed_model *m)
     return spread_of(share, r->repetitions).median;
 }
 
+/* Per cent of the time of a repetition. */
+static double head_share(const struct speed_result *r)
+{
+    double share[REPETITIONS_MAX];
+    for (size_t i = 0; i < r->repetitions; i++) share[i] = 1e11 * r->head_s[i] / r->ns[i];
+    return spread_of(share, r->repetitions).median;
+}
+
 /* ---- JSON ---- */
 
 static json_t *real_or_null(double v)
@@ -103,8 +111,10 @@ static json_t *own_json(const struct speed_result *r, const struct speed_model *
     char          checksum[32];
     snprintf(checksum, sizeof checksum, "%016llx", (unsigned long long)m->facts.checksum);
     return json_pack(
-        "{s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:I, s:I, s:s, s:s, s:s}",
-        "median_ts", ts->median, "head_bytes", real_or_null(r->head), "neurons_taken",
+        "{s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:I, s:I, s:s, s:s, "
+        "s:s}",
+        "median_ts", ts->median, "head_bytes", real_or_null(r->head), "head_pct",
+        real_or_null(head_share(r)), "neurons_taken",
         real_or_null(m->facts.neuron_bytes ? r->neurons : 0), "gates_read",
         real_or_null(m->facts.gate_bytes ? r->gates : 0), "predictor_bytes",
         m->facts.predictor_bytes ? json_integer((json_int_t)m->facts.predictor_bytes) : json_null(),

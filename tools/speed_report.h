@@ -31,6 +31,7 @@ struct speed_result {
     uint64_t           kv_bytes;
     double             kv_read; /* bytes of cache read for one token, mean         */
     double             head;    /* bytes that a certified head read for a token, or 0 */
+    double             head_s[REPETITIONS_MAX]; /* of each repetition, in the head */
     double             neurons; /* share that sparse MLPs took                     */
     double             gates;   /* share that was computed where predictors are     */
     struct tier_counts cache;   /* of a weight cache, all repetitions; capacity 0: none */
