@@ -138,6 +138,7 @@ python3 - "$work/head.json" <<'PY'
 import json, sys
 r = json.load(open(sys.argv[1]))[0]
 assert 0 < r["head_bytes"] < 0.5 * 2 * 2048 * 256, r["head_bytes"]
+assert 0 < r["head_pct"] < 100, r["head_pct"]
 PY
 refused 1 "$ek" run -m "$work/before" -p x --head certified
 
