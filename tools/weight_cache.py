@@ -4,13 +4,18 @@
 half its file, mapped and through --weight-cache, and what a token takes and reads from disk is printed.
 
     tools/weight_cache.py [--arch qwen2.5-7b] [--type q4] [--density 0.1] [--tokens 5] [--dir FOLDER]
+                          [--no-limit]
 
-Needs a control group for memory (v1 or v2) that it may make, and room for the file; about a minute.
+Needs a control group for memory (v1 or v2) that it may make, and room for the file; about a minute. Where no
+limit can be set, or with --no-limit, a disk of the same speed is simulated: mapped, each token is the first
+of a process that finds nothing of the file in memory, as a file that is read in turn through half its size
+is read anew; the weight cache reads past the page cache anyway.
 Tokens must agree wherever thresholds are used, else it fails; times are only printed."""
 import argparse
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,10 +27,13 @@ ROOM = 128 * MIB  # of the limit, for the session, buffers of reads, the program
 class Group:
     """A control group with a memory limit; None as its folder where there can be none."""
 
-    def __init__(self, limit):
+    def __init__(self, limit, wanted):
         v1, v2 = pathlib.Path("/sys/fs/cgroup/memory"), pathlib.Path("/sys/fs/cgroup")
         name = f"ek-weight-cache-{os.getpid()}"
         self.folder, self.why, self.version = None, None, None
+        if not wanted:
+            self.why = "--no-limit"
+            return
         old = (v1 / "memory.limit_in_bytes").exists()
         made = (v1 if old else v2) / name
         try:
@@ -39,7 +47,8 @@ class Group:
             self.close()
 
     def enter(self):
-        (self.folder / "cgroup.procs").write_text(str(os.getpid()))
+        if self.folder:
+            (self.folder / "cgroup.procs").write_text(str(os.getpid()))
 
     def close(self):
         if self.folder:
@@ -91,6 +100,7 @@ def main():
     p.add_argument("--density", default="0.1")
     p.add_argument("--tokens", type=int, default=5)
     p.add_argument("--dir")
+    p.add_argument("--no-limit", action="store_true")
     p.add_argument("--ek", default="build/release/tools/ek")
     o = p.parse_args()
     root = pathlib.Path(__file__).resolve().parent.parent
@@ -120,26 +130,26 @@ def main():
             sys.exit("weight_cache: unavailable: what every token reads does not fit into half the file")
         rate = disk_rate(weights)
         print(f"disk: {rate / 1e9:.2f} GB/s, reads of 1 MiB one after the other")
-        group = Group(limit)
-        if not group.folder:
-            print(f"measured: unavailable: no memory limit can be set: {group.why}")
-            print(f"reckoned from the disk's rate: mapped, {1e3 * size / rate:.0f} ms a token, as a file "
-                  "read in turn through half its size is read anew")
-            return
+        group = Group(limit, not o.no_limit)
         base = [ek, "run", "-m", model, "-p", "Once upon", "--temp", "0", "-c", "256", "--no-eos", "--json"]
         ways = [("mapped", []), ("mapped, --sparse", ["--sparse", thresholds]),
                 (f"--sparse --weight-cache {cache}", ["--sparse", thresholds, "--weight-cache", str(cache)])]
-        print(f"memory limit by cgroup v{group.version}\n\n| weights | ms per token | MB from disk per token | x |")
+        print(f"memory limit by cgroup v{group.version}" if group.folder else
+              f"memory limit: unavailable: {group.why}; simulated: mapped, every token finds nothing in memory")
+        print("\n| weights | ms per token | MB from disk per token | x |")
         print("|---|--:|--:|--:|")
         ids, first = {}, None
         try:
             for name, more in ways:
-                _, one = run(group, base + more + ["-n", "1"], weights)
-                reply, all_ = run(group, base + more + ["-n", str(o.tokens)], weights)
-                took = reply["decode_ms"] / (o.tokens - 1)
+                one, bytes_one = run(group, base + more + ["-n", "1"], weights)
+                reply, bytes_all = run(group, base + more + ["-n", str(o.tokens)], weights)
+                took, read = reply["decode_ms"] / (o.tokens - 1), max(bytes_all - bytes_one, 0) / (o.tokens - 1)
+                if not group.folder and "--weight-cache" not in more:
+                    cold = [one] + [run(group, base + more + ["-n", "1"], weights)[0] for _ in range(2)]
+                    took, read = statistics.median(c["prefill_ms"] for c in cold), bytes_one
                 first = first or took
                 ids[name] = reply["ids"]
-                print(f"| {name} | {took:.0f} | {max(all_ - one, 0) / (o.tokens - 1) / 1e6:.0f} | {first / took:.1f} |",
+                print(f"| {name} | {took:.0f} | {read / 1e6:.0f} | {first / took:.1f} |",
                       flush=True)
         finally:
             group.close()
