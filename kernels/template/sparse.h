@@ -59,6 +59,12 @@ EK_INLINE void fetch_ahead(const struct walk *w, size_t i, size_t n, size_t at)
         prefetch(here ? w->now[j] + at + AHEAD : w->next[j] + (at + AHEAD - w->bytes));
 }
 
+/* Rows that are multiplied together: those `offset` bytes into neurons [first, first + N) of a walk. */
+struct rows {
+    const struct walk *w;
+    size_t             first, offset, width;
+};
+
 EK_INLINE float *cleared(float *part, size_t n)
 {
     memset(part, 0, n * sizeof *part);

@@ -7,10 +7,9 @@
 
 /* ---- dot products with rows of numbers ---- */
 
-/* The rows `offset` bytes into neurons [i0, i0 + N) of the walk, and M tokens. */
-EK_INLINE void dot_numbers(enum ek_fmt fmt, size_t N, size_t M, const struct walk *w, size_t i0,
-                           size_t offset, size_t width, const float *const x[TOKENS],
-                           float dot[SIDE][TOKENS])
+/* N rows and M tokens. */
+EK_INLINE void dot_numbers(enum ek_fmt fmt, size_t N, size_t M, const struct rows *s,
+                           const float *const x[TOKENS], float dot[SIDE][TOKENS])
 {
     const size_t line = 64 / number_bytes(fmt);
     vf           sum[SIDE][TOKENS];
@@ -19,14 +18,14 @@ EK_INLINE void dot_numbers(enum ek_fmt fmt, size_t N, size_t M, const struct wal
         EK_UNROLL
         for (size_t t = 0; t < M; t++) sum[i][t] = v_set(0.0f);
     }
-    for (size_t c = 0; c < width; c += line) {
-        const size_t at = offset + c * number_bytes(fmt);
+    for (size_t c = 0; c < s->width; c += line) {
+        const size_t at = s->offset + c * number_bytes(fmt);
         EK_UNROLL
         for (size_t i = 0; i < N; i++) {
-            fetch_ahead(w, i0 + i, 1, at);
+            fetch_ahead(s->w, s->first + i, 1, at);
             EK_UNROLL
             for (size_t v = 0; v < line; v += VL) {
-                const vf q = load_number(fmt, w->now[i0 + i] + at, v);
+                const vf q = load_number(fmt, s->w->now[s->first + i] + at, v);
                 EK_UNROLL
                 for (size_t t = 0; t < M; t++)
                     sum[i][t] = v_fma(q, v_load(x[t] + c + v), sum[i][t]);
@@ -69,9 +68,8 @@ EK_INLINE void dot_unit(const struct ek_geometry *f, size_t M, vi q, const float
     }
 }
 
-EK_INLINE void dot_decoded(const struct ek_geometry *f, size_t N, size_t M, const struct walk *w,
-                           size_t i0, size_t offset, size_t width, const float *const x[TOKENS],
-                           float dot[SIDE][TOKENS])
+EK_INLINE void dot_decoded(const struct ek_geometry *f, size_t N, size_t M, const struct rows *s,
+                           const float *const x[TOKENS], float dot[SIDE][TOKENS])
 {
     const size_t unit = 32 / f->bits;
     vf           acc[SIDE][TOKENS], sum[SIDE][TOKENS];
@@ -80,9 +78,9 @@ EK_INLINE void dot_decoded(const struct ek_geometry *f, size_t N, size_t M, cons
         EK_UNROLL
         for (size_t t = 0; t < M; t++) acc[i][t] = v_set(0.0f);
     }
-    for (size_t r = 0; r < width / EK_SPARSE_RUN; r++) {
-        const size_t head = offset + run_head(f, r), codes = offset + run_codes(f, r);
-        if (r % 2 == 0) fetch_ahead(w, i0, N, head);
+    for (size_t r = 0; r < s->width / EK_SPARSE_RUN; r++) {
+        const size_t head = s->offset + run_head(f, r), codes = s->offset + run_codes(f, r);
+        if (r % 2 == 0) fetch_ahead(s->w, s->first, N, head);
         EK_UNROLL
         for (size_t v = 0; v < NV; v++) {
             EK_UNROLL
@@ -94,14 +92,14 @@ EK_INLINE void dot_decoded(const struct ek_geometry *f, size_t N, size_t M, cons
                 const size_t at = codes + u * 64, c = u * unit * EK_PANEL_ROWS + v * VL;
                 EK_UNROLL
                 for (size_t i = 0; i < N; i++) {
-                    const vi q = i_load(w->now[i0 + i] + at + v * VECTOR_BYTES);
-                    if (v == 0) fetch_ahead(w, i0 + i, 1, at);
+                    const vi q = i_load(s->w->now[s->first + i] + at + v * VECTOR_BYTES);
+                    if (v == 0) fetch_ahead(s->w, s->first + i, 1, at);
                     dot_unit(f, M, decode_ready(f, q), x, r * EK_SPARSE_RUN + c, sum[i]);
                 }
             }
             EK_UNROLL
             for (size_t i = 0; i < N; i++) {
-                const vf scale = head_halves(w->now[i0 + i] + head, r % 2, v);
+                const vf scale = head_halves(s->w->now[s->first + i] + head, r % 2, v);
                 EK_UNROLL
                 for (size_t t = 0; t < M; t++) acc[i][t] = v_fma(scale, sum[i][t], acc[i][t]);
             }
@@ -137,11 +135,12 @@ EK_INLINE void side_dots(enum ek_fmt fmt, const struct ek_geometry *f, size_t R,
         for (size_t t = 0; t < M; t++) x[t] = a->x + (t0 + t < a->m ? t0 + t : a->m - 1) * a->width;
         for (size_t i0 = 0; i0 < SIDE; i0 += N)
             for (size_t r = 0; r < R; r++) {
-                float dot[SIDE][TOKENS];
+                const struct rows rows = {w, i0, r * row_bytes, a->width};
+                float             dot[SIDE][TOKENS];
                 if (f->kind == EK_FMT_FLOAT)
-                    dot_numbers(fmt, N, M, w, i0, r * row_bytes, a->width, x, dot);
+                    dot_numbers(fmt, N, M, &rows, x, dot);
                 else
-                    dot_decoded(f, N, M, w, i0, r * row_bytes, a->width, x, dot);
+                    dot_decoded(f, N, M, &rows, x, dot);
                 take_dots(s, N, M, r + 1 == R, t0, i0, dot);
             }
     }

@@ -11,24 +11,23 @@ struct tokens8 {
     const int32_t *s[TOKENS];
 };
 
-/* Integer dot products of vector v of the groups of run r, less the zero code: the rows `codes`
- * bytes into neurons [i0, i0 + N) of the walk, and M tokens. */
-EK_INLINE void dot_groups(const struct ek_geometry *f, size_t N, size_t M, const struct walk *w,
-                          size_t i0, size_t codes, const struct tokens8 *x, size_t r, size_t v,
-                          vi total[SIDE][TOKENS])
+/* Integer dot products of vector v of the groups of run r, less the zero code: N rows, M tokens. */
+EK_INLINE void dot_groups(const struct ek_geometry *f, size_t N, size_t M, const struct rows *s,
+                          const struct tokens8 *x, size_t r, size_t v, vi total[SIDE][TOKENS])
 {
-    const int in_place = DOT4_WIDE && f->bits == 4 && M == 1;
-    const int narrow   = DOT4_NARROW && f->bits == 4;
-    const int zero     = f->bits == 4 ? 8 : DOT8_ZERO;
-    vi        sum[SIDE][TOKENS], high[SIDE][TOKENS];
+    const size_t codes    = s->offset + run_codes(f, r);
+    const int    in_place = DOT4_WIDE && f->bits == 4 && M == 1;
+    const int    narrow   = DOT4_NARROW && f->bits == 4;
+    const int    zero     = f->bits == 4 ? 8 : DOT8_ZERO;
+    vi           sum[SIDE][TOKENS], high[SIDE][TOKENS];
     EK_UNROLL
     for (size_t i = 0; i < N; i++) {
         EK_UNROLL
         for (size_t t = 0; t < M; t++) {
-            const vi s  = i_load(x->s[t] + r * EK_PANEL_ROWS + v * VL);
-            total[i][t] = i_set(0);
-            if (zero == 8) total[i][t] = i_sub(total[i][t], i_sll(s, 3));
-            if (zero == 128) total[i][t] = i_sub(total[i][t], i_sll(s, 7));
+            const vi sums = i_load(x->s[t] + r * EK_PANEL_ROWS + v * VL);
+            total[i][t]   = i_set(0);
+            if (zero == 8) total[i][t] = i_sub(total[i][t], i_sll(sums, 3));
+            if (zero == 128) total[i][t] = i_sub(total[i][t], i_sll(sums, 7));
             sum[i][t] = narrow ? i_set(0) : total[i][t], high[i][t] = i_set(0);
         }
     }
@@ -36,8 +35,8 @@ EK_INLINE void dot_groups(const struct ek_geometry *f, size_t N, size_t M, const
     for (size_t u = 0; u < run_bytes(f) / 64; u++) {
         EK_UNROLL
         for (size_t i = 0; i < N; i++) {
-            const vi q = i_load(w->now[i0 + i] + codes + u * 64 + v * VECTOR_BYTES);
-            if (v == 0) fetch_ahead(w, i0 + i, 1, codes + u * 64);
+            const vi q = i_load(s->w->now[s->first + i] + codes + u * 64 + v * VECTOR_BYTES);
+            if (v == 0) fetch_ahead(s->w, s->first + i, 1, codes + u * 64);
             EK_UNROLL
             for (size_t t = 0; t < M; t++) {
                 const int8_t *p = x->q[t] + r * EK_SPARSE_RUN + v * VECTOR_BYTES;
@@ -65,10 +64,9 @@ EK_INLINE void dot_groups(const struct ek_geometry *f, size_t N, size_t M, const
     }
 }
 
-/* The rows `offset` bytes into neurons [i0, i0 + N), and M tokens. */
-EK_INLINE void dot_rows(const struct ek_geometry *f, size_t N, size_t M, const struct walk *w,
-                        size_t i0, size_t offset, size_t width, const struct tokens8 *x,
-                        float dot[SIDE][TOKENS])
+/* N rows and M tokens. */
+EK_INLINE void dot_rows(const struct ek_geometry *f, size_t N, size_t M, const struct rows *s,
+                        const struct tokens8 *x, float dot[SIDE][TOKENS])
 {
     vf acc[SIDE][TOKENS];
     EK_UNROLL
@@ -76,16 +74,16 @@ EK_INLINE void dot_rows(const struct ek_geometry *f, size_t N, size_t M, const s
         EK_UNROLL
         for (size_t t = 0; t < M; t++) acc[i][t] = v_set(0.0f);
     }
-    for (size_t r = 0; r < width / EK_SPARSE_RUN; r++) {
-        const size_t head = offset + run_head(f, r);
-        if (r % 2 == 0) fetch_ahead(w, i0, N, head);
+    for (size_t r = 0; r < s->width / EK_SPARSE_RUN; r++) {
+        const size_t head = s->offset + run_head(f, r);
+        if (r % 2 == 0) fetch_ahead(s->w, s->first, N, head);
         EK_UNROLL
         for (size_t v = 0; v < NV; v++) {
             vi total[SIDE][TOKENS];
-            dot_groups(f, N, M, w, i0, offset + run_codes(f, r), x, r, v, total);
+            dot_groups(f, N, M, s, x, r, v, total);
             EK_UNROLL
             for (size_t i = 0; i < N; i++) {
-                const vf scale = head_halves(w->now[i0 + i] + head, r % 2, v);
+                const vf scale = head_halves(s->w->now[s->first + i] + head, r % 2, v);
                 EK_UNROLL
                 for (size_t t = 0; t < M; t++) {
                     const vf d = v_mul(scale, v_load(x->d[t] + r * EK_PANEL_ROWS + v * VL));
@@ -117,8 +115,9 @@ EK_INLINE void side_dots(const struct ek_geometry *f, size_t R, size_t M, const 
         }
         for (size_t i0 = 0; i0 < SIDE; i0 += N)
             for (size_t r = 0; r < R; r++) {
-                float dot[SIDE][TOKENS];
-                dot_rows(f, N, M, w, i0, r * row_bytes, a->width, &x, dot);
+                const struct rows rows = {w, i0, r * row_bytes, a->width};
+                float             dot[SIDE][TOKENS];
+                dot_rows(f, N, M, &rows, &x, dot);
                 take_dots(s, N, M, r + 1 == R, t0, i0, dot);
             }
     }
