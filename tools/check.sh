@@ -115,12 +115,12 @@ finish() {
 }
 
 # All kinds of data went through the same kernels natively; here an instruction would trap.
-old_cpu() { # cpu, kernels whose names hold this, most of them skipped
-    EK_CHECK_KINDS=1 EK_MAX_SKIP=$3 qemu-x86_64 -cpu "$1" build/release/tests/check "$2"
+old_cpu() { # cpu, kernels whose names hold this, what of EK_ISA the cpu has
+    EK_CHECK_KINDS=1 EK_CHECK_ISA=$3 qemu-x86_64 -cpu "$1" build/release/tests/check "$2"
 }
 
-aarch64() { # cpu, most kernels skipped, kinds of data: all once, on the CPU that has every kernel
-    QEMU_CPU=$1 EK_MAX_SKIP=$2 EK_CHECK_KINDS=$3 ctest --preset aarch64
+aarch64() { # cpu, what of EK_ISA it has, kinds of data: all once, on the CPU that has every kernel
+    QEMU_CPU=$1 EK_CHECK_ISA=$2 EK_CHECK_KINDS=$3 ctest --preset aarch64
 }
 
 tools/setup.sh check || exit 1
@@ -151,14 +151,14 @@ if wanted tsan && run build-tsan build tsan; then
 fi
 emulated=()
 if wanted qemu-x86; then
-    start qemu-nehalem old_cpu Nehalem "" 189
-    start qemu-haswell old_cpu Haswell _avx2 16
+    start qemu-nehalem old_cpu Nehalem "" scalar
+    start qemu-haswell old_cpu Haswell _avx2 avx2,-avxvnni
     emulated+=(qemu-nehalem qemu-haswell)
 fi
 if wanted aarch64 && run build-aarch64 build aarch64; then
-    start qemu-cortex-a57 aarch64 cortex-a57 32 1
-    start qemu-cortex-a76 aarch64 cortex-a76 16 1
-    start qemu-max aarch64 max 0 99
+    start qemu-cortex-a57 aarch64 cortex-a57 neon,-dotprod,-i8mm 1
+    start qemu-cortex-a76 aarch64 cortex-a76 neon,-i8mm 1
+    start qemu-max aarch64 max neon 99
     emulated+=(qemu-cortex-a57 qemu-cortex-a76 qemu-max)
 fi
 for name in "${emulated[@]}"; do run "$name" finish "$name"; done
