@@ -371,10 +371,7 @@ static void call_gather(void *self)
     const size_t   turn = next_turn(c);
     size_t         count;
     c->failed |= ek_mask_list(mask_of(c, c->layer, turn), c->n, c->list, c->active, &count) != 0;
-    if (c->s.pool && c->s.pool->threads > 1)
-        c->s.pool->run(c->s.pool->self, c->active, 64, copy_rows, c);
-    else
-        copy_rows(c, 0, c->active);
+    ek_parallel(c->s.pool, c->active, 64, copy_rows, c);
 }
 static int check_gather(void *self)
 {
@@ -435,10 +432,7 @@ static void call_copy(void *self)
     struct caches *c     = self;
     const size_t   parts = c->s.pool ? c->s.pool->threads : 1, rows = rows_added(c);
     next_turn(c);
-    if (parts > 1)
-        c->s.pool->run(c->s.pool->self, rows, (rows + parts - 1) / parts, copy_in_order, c);
-    else
-        copy_in_order(c, 0, rows);
+    ek_parallel(c->s.pool, rows, (rows + parts - 1) / parts, copy_in_order, c);
 }
 static int check_copy(void *self)
 {

@@ -60,7 +60,6 @@ static void bundle_neurons(void *task, size_t begin, size_t end)
 
 static ek_status bundle(struct loader *l, struct gated_block *g)
 {
-    const ek_pool     *pool = loader_pool(l);
     const size_t       n = g->neurons.n, d = g->neurons.d;
     struct bundle_task task = {
         .gate = &g->gate_up.part[0], .two = g->neurons, .three = {g->neurons.fmt, n, d, 3, NULL}};
@@ -71,10 +70,7 @@ static ek_status bundle(struct loader *l, struct gated_block *g)
     if (s) return s;
     task.data = load_memory(l, bytes);
     if (!task.data) return EK_E_NOMEM;
-    if (pool)
-        pool->run(pool->self, n, 64, bundle_neurons, &task);
-    else
-        bundle_neurons(&task, 0, n);
+    ek_parallel(loader_pool(l), n, 64, bundle_neurons, &task);
     g->bundles = task.three, g->bundles.data = task.data;
     g->bundles_most = gates / task.three_bytes; /* more would read more than all the gates */
     return task.bad;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* model/block_sparse.c - a gated MLP that reads up and down rows only of neurons whose gate is open
  * (CATS, arXiv 2404.08763): all gates are computed, |act(gate)| is held against a threshold. More
- * than EK_GEMV_MAX_M tokens take all neurons: as matrices, or, where the file holds neurons only, piece
- * by piece. */
+ * than EK_GEMV_MAX_M tokens take all neurons, as matrices. */
 #include "model/neurons.h"
 #include "model/plan.h"
 
@@ -67,19 +66,6 @@ static ek_status sparse_load(struct loader *l, struct block *b, struct error *e)
 
 /* ---- running ---- */
 
-/* Where stored neurons take all tokens: these at once, as many neurons at a time. Their gates are the
- * largest buffer; a piece stays in the cache for the next eight tokens. */
-enum { WHOLE_TOKENS = 256, WHOLE_NEURONS = 1024 };
-
-struct whole {
-    size_t gates, list, taken, part, own, total; /* where they begin */
-};
-
-static size_t at_most(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static struct ek_sparse_options options_of(const struct session *s, const struct ek_neurons *w,
                                            const float *gate)
 {
@@ -89,25 +75,6 @@ static struct ek_sparse_options options_of(const struct session *s, const struct
                                       .gate        = gate};
 }
 
-/* gates [m][ffn], the list, gates of the list [8][count], what a piece adds [8][hidden], then what
- * ek_sparse_mlp asks for. */
-static ek_status plan_whole(const struct block *b, const struct session *s, size_t m,
-                            struct whole *p)
-{
-    const struct config           *c     = &s->model->config;
-    const size_t                   count = at_most(c->ffn, WHOLE_NEURONS), few = EK_GEMV_MAX_M;
-    const struct ek_sparse_options o = options_of(s, &b->gated.neurons, NULL);
-    size_t                         own;
-    const ek_status err = ek_sparse_work_bytes(&b->gated.neurons, count, few, &o, &own);
-    p->gates            = 0;
-    p->list             = whole_lines(at_most(m, WHOLE_TOKENS) * c->ffn * sizeof(float));
-    p->taken            = p->list + whole_lines(count * sizeof(uint32_t));
-    p->part             = p->taken + whole_lines(few * count * sizeof(float));
-    p->own              = p->part + whole_lines(few * c->hidden * sizeof(float));
-    p->total            = err ? 0 : p->own + own;
-    return err;
-}
-
 /* gates [m][ffn], the list, then what ek_sparse_mlp asks for. */
 static ek_status sparse_work_bytes(const struct block *b, const struct session *s, size_t m,
                                    size_t *bytes)
@@ -115,17 +82,13 @@ static ek_status sparse_work_bytes(const struct block *b, const struct session *
     const struct config           *c   = &s->model->config;
     const struct ek_sparse_options o   = options_of(s, &b->gated.neurons, NULL);
     const size_t                   few = at_most(m, EK_GEMV_MAX_M);
-    struct whole                   whole;
     size_t                         own, predict, more = 0;
     ek_status err = ek_sparse_work_bytes(&b->gated.neurons, c->ffn, few, &o, &own);
     if (!err) err = predict_work_bytes(b, s, few, &predict);
     if (!err && predict > own) own = predict; /* one after the other */
-    if (!err && b->gated.stored) {
-        err  = plan_whole(b, s, m, &whole);
-        more = whole.total;
-    } else if (!err) {
-        err = block_gated.work_bytes(b, s, m, &more);
-    }
+    if (!err && m > EK_GEMV_MAX_M)
+        err = b->gated.stored ? stored_work_bytes(b, s, m, &more)
+                              : block_gated.work_bytes(b, s, m, &more);
     own += whole_lines(few * c->ffn * sizeof(float)) + whole_lines(c->ffn * sizeof(uint32_t));
     if (!err) *bytes = own > more ? own : more;
     return err;
@@ -155,16 +118,23 @@ static struct projection gates_of(const struct block *b, const struct config *c)
     return gates;
 }
 
-/* act(gate) of all neurons [m][ffn]. */
-static ek_status run_gates(const struct block *b, struct pass *p, const float *x, float *gate)
+ek_status gated_gates(const struct block *b, struct pass *p, const float *x, float *gate)
 {
-    const struct session   *s     = p->s;
-    const struct config    *c     = &s->model->config;
+    const struct config    *c     = &p->s->model->config;
     const struct projection gates = gates_of(b, c);
     pass_tap(p, TAP_MLP_IN, b->layer, x, p->m, c->hidden, c->hidden);
     const ek_status err = projection_run(p, &gates, x, c->hidden, gate, c->ffn);
+    if (!err) pass_tap(p, TAP_MLP_GATE, b->layer, gate, p->m, c->ffn, c->ffn);
+    return err;
+}
+
+/* act(gate) of all neurons [m][ffn]. */
+static ek_status run_gates(const struct block *b, struct pass *p, const float *x, float *gate)
+{
+    const struct session *s   = p->s;
+    const struct config  *c   = &s->model->config;
+    const ek_status       err = gated_gates(b, p, x, gate);
     if (err) return err;
-    pass_tap(p, TAP_MLP_GATE, b->layer, gate, p->m, c->ffn, c->ffn);
     return ek_act(&s->model->kernels, pass_pool(p, p->m * c->ffn * 4), c->act, gate, NULL, gate,
                   p->m * c->ffn);
 }
@@ -182,61 +152,13 @@ static ek_status run_predicted(const struct block *b, struct pass *p, const floa
                                   NULL, gate, p->m * count);
 }
 
-/* All neurons for up to WHOLE_TOKENS tokens: a piece of the neurons, eight tokens after the other. */
-static ek_status whole_tokens(const struct block *b, struct pass *p, const float *x, float *y)
-{
-    struct session      *s = p->s;
-    const struct config *c = &s->model->config;
-    struct whole         at;
-    ek_status            err  = plan_whole(b, s, p->m, &at);
-    char                *mem  = p->work;
-    float               *gate = p->work, *taken = (float *)(void *)(mem + at.taken),
-          *part    = (float *)(void *)(mem + at.part);
-    uint32_t *list = (uint32_t *)(void *)(mem + at.list);
-    if (!err) err = run_gates(b, p, x, gate);
-    for (size_t first = 0, count; first < c->ffn && !err; first += count) {
-        struct ek_neurons w = b->gated.neurons;
-        count               = at_most(c->ffn - first, WHOLE_NEURONS);
-        for (size_t i = 0; i < count; i++) list[i] = (uint32_t)(first + i);
-        for (size_t t = 0, m; t < p->m && !err; t += m) {
-            m = at_most(p->m - t, EK_GEMV_MAX_M);
-            for (size_t j = 0; j < m; j++)
-                memcpy(taken + j * count, gate + (t + j) * c->ffn + first, count * sizeof *taken);
-            if (!t && s->tier) err = tier_stream(s->tier, b->layer, list, count, list, &w);
-            const struct ek_sparse_options o  = options_of(s, &w, taken);
-            float                         *to = first ? part : y + t * c->hidden;
-            if (!err)
-                err = ek_sparse_mlp(&s->model->kernels, s->o.pool, &w, list, count,
-                                    x + t * c->hidden, c->hidden, m, to, c->hidden, &o,
-                                    mem + at.own, p->work_bytes - at.own);
-            if (!err && first)
-                err = ek_add(&s->model->kernels, NULL, y + t * c->hidden, part, y + t * c->hidden,
-                             m * c->hidden);
-        }
-    }
-    return err;
-}
-
-static ek_status whole_run(const struct block *b, struct pass *p, const float *x, float *y)
-{
-    const size_t hidden = p->s->model->config.hidden;
-    struct pass  part   = *p;
-    ek_status    err    = EK_OK;
-    for (size_t t = 0; !err && t < p->m; t += part.m) {
-        part.m   = at_most(p->m - t, WHOLE_TOKENS);
-        part.pos = p->pos + t;
-        err      = whole_tokens(b, &part, x + t * hidden, y + t * hidden);
-    }
-    return err;
-}
-
 static ek_status sparse_run(const struct block *b, struct pass *p, const float *x, float *y)
 {
     struct session           *s = p->s;
     const struct config      *c = &s->model->config;
     const struct gated_block *g = &b->gated;
     const size_t              m = p->m, n = c->ffn, row = whole_lines(m * n * sizeof(float));
-    if (m > EK_GEMV_MAX_M) return g->stored ? whole_run(b, p, x, y) : block_gated.run(b, p, x, y);
+    if (m > EK_GEMV_MAX_M) return g->stored ? stored_run(b, p, x, y) : block_gated.run(b, p, x, y);
     float            *gate   = p->work;
     uint32_t         *list   = (uint32_t *)(void *)((char *)p->work + row);
     const size_t      before = row + whole_lines(n * sizeof *list);

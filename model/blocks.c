@@ -150,10 +150,7 @@ static ek_status attention_run(const struct block *b, struct pass *p, const floa
     if (err) return err;
     struct rotate_task task = {b, p, qkv};
     const ek_pool     *pool = pass_pool(p, p->m * ld);
-    if (pool)
-        pool->run(pool->self, p->m, 1, rotate_tokens, &task);
-    else
-        rotate_tokens(&task, 0, p->m);
+    ek_parallel(pool, p->m, 1, rotate_tokens, &task);
 
     int32_t *slot = s->slot;
     for (size_t i = 0; i < p->m; i++) slot[i] = ring_slot(r, (size_t)p->pos[i]);
@@ -255,10 +252,7 @@ static ek_status gated_tokens(const struct block *b, const struct pass *p, const
     struct gate_task task  = {&p->s->model->kernels, c->act, gu, c->ffn};
     const size_t     items = p->m * ((c->ffn + GATE_ITEM - 1) / GATE_ITEM);
     const ek_pool   *pool  = pass_pool(p, p->m * c->ffn * 4); /* an exponential costs four adds */
-    if (pool)
-        pool->run(pool->self, items, 8, gate_range, &task);
-    else
-        gate_range(&task, 0, items);
+    ek_parallel(pool, items, 8, gate_range, &task);
     pass_tap(p, TAP_MLP_HIDDEN, b->layer, gu, p->m, c->ffn, 2 * c->ffn);
     return projection_run(p, &b->gated.down, gu, 2 * c->ffn, y, c->hidden);
 }

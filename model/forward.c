@@ -67,12 +67,8 @@ ek_status projection_run(const struct pass *p, const struct projection *w, const
         at += w->part[i].n;
     }
     if (!w->bias) return EK_OK;
-    struct bias_task b    = {&s->model->kernels, w->bias, y, w->n, ldy};
-    const ek_pool   *pool = pass_pool(p, p->m * w->n);
-    if (pool)
-        pool->run(pool->self, p->m, 1, add_bias, &b);
-    else
-        add_bias(&b, 0, p->m);
+    struct bias_task b = {&s->model->kernels, w->bias, y, w->n, ldy};
+    ek_parallel(pass_pool(p, p->m * w->n), p->m, 1, add_bias, &b);
     return EK_OK;
 }
 

@@ -77,11 +77,6 @@ struct found {
     float    value[EK_HEAD_TOP_MAX];
 };
 
-static size_t at_most(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* What is asked of the rows that the mode has. */
 struct question {
     struct ek_linear_options options;

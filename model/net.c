@@ -148,14 +148,6 @@ const float *net_bias(const struct net *n, size_t layer)
 
 /* ---- products ---- */
 
-void net_over(const struct net *n, size_t items, size_t grain, ek_task_fn *fn, void *task)
-{
-    if (n->o.pool)
-        n->o.pool->run(n->o.pool->self, items, grain, fn, task);
-    else
-        fn(task, 0, items);
-}
-
 /* y [m][w.n] = x [m][w.k] W^T */
 ek_status net_multiply(const struct net *n, struct ek_weights w, const float *x, size_t m, float *y)
 {
@@ -178,7 +170,7 @@ ek_status net_forward(struct net *n, size_t m, const float **logits)
         struct layer *l    = &n->layer[i];
         struct rows   task = {.n = n, .l = l, .out = l->z};
         s                  = net_multiply(n, net_rows(l->w, l->n, l->k), l->x, m, l->z);
-        if (!s && l->b) net_over(n, m, 8, add_bias, &task);
+        if (!s && l->b) ek_parallel(n->o.pool, m, 8, add_bias, &task);
         *logits = l->z;
         if (s || i + 1 == n->o.layers) continue;
         float *next = n->layer[i + 1].x;
@@ -210,7 +202,7 @@ double net_loss(struct net *n, size_t m)
 {
     struct rows task = {.n = n, .l = &n->layer[n->o.layers - 1]};
     double      sum  = 0;
-    net_over(n, m, 8, lose_rows, &task);
+    ek_parallel(n->o.pool, m, 8, lose_rows, &task);
     for (size_t i = 0; i < m; i++) sum += n->row_loss[i];
     return sum;
 }

@@ -42,7 +42,6 @@ static inline struct ek_weights net_rows(const float *data, size_t n, size_t k)
         .fmt = EK_FMT_f32, .layout = ek_fmt_info(EK_FMT_f32)->layout, .n = n, .k = k, .data = data};
 }
 
-void net_over(const struct net *n, size_t items, size_t grain, ek_task_fn *fn, void *task);
 /* y [m][w.n] = x [m][w.k] W^T */
 ek_status net_multiply(const struct net *n, struct ek_weights w, const float *x, size_t m,
                        float *y);

@@ -26,7 +26,7 @@ static void turn_columns(void *task, size_t begin, size_t end)
 static void turn(const struct net *n, const float *from, size_t rows, size_t cols, float *to)
 {
     struct turn t = {from, to, rows, cols};
-    net_over(n, cols, 16, turn_columns, &t);
+    ek_parallel(n->o.pool, cols, 16, turn_columns, &t);
 }
 
 /* ---- backward ---- */
@@ -81,7 +81,7 @@ static ek_status weigh(struct net *n, struct layer *l, size_t m)
     struct rows task = {.n = n, .l = l, .in = n->dz, .m = m};
     turn(n, n->dz, m, l->n, n->turned_dz);
     turn(n, l->x, m, l->k, n->turned);
-    if (l->gb) net_over(n, l->n, 64, sum_bias, &task);
+    if (l->gb) ek_parallel(n->o.pool, l->n, 64, sum_bias, &task);
     return net_multiply(n, net_rows(n->turned, l->k, m), n->turned_dz, l->n, l->gw);
 }
 
@@ -91,7 +91,7 @@ ek_status net_backward(struct net *n, size_t m)
     struct rows   task = {.n = n, .l = last, .out = n->dz, .m = m};
     ek_status     s =
         ek_act(n->o.kernels, n->o.pool, EK_ACT_SIGMOID, last->z, NULL, n->dz, m * last->n);
-    if (!s) net_over(n, m, 8, blame_rows, &task);
+    if (!s) ek_parallel(n->o.pool, m, 8, blame_rows, &task);
     for (size_t i = n->o.layers; i-- > 0 && !s;) {
         struct layer *l = &n->layer[i];
         s               = weigh(n, l, m);
@@ -99,7 +99,7 @@ ek_status net_backward(struct net *n, size_t m)
         turn(n, l->w, l->n, l->k, n->turned);
         s                 = net_multiply(n, net_rows(n->turned, l->k, l->n), n->dz, m, n->dx);
         struct rows below = {.n = n, .l = &n->layer[i - 1], .in = n->dx, .out = n->dz, .m = m};
-        if (!s) net_over(n, m, 8, bend_rows, &below);
+        if (!s) ek_parallel(n->o.pool, m, 8, bend_rows, &below);
     }
     return s;
 }
@@ -138,8 +138,8 @@ void net_step(struct net *n, double rate)
                                     .decay        = (float)n->o.decay,
                                     .mean_scale   = (float)(1 / (1 - pow(0.9, t))),
                                     .square_scale = (float)(1 / (1 - pow(0.999, t)))};
-        net_over(n, l->n * l->k, 4096, step_values, &task);
+        ek_parallel(n->o.pool, l->n * l->k, 4096, step_values, &task);
         task.first += l->n * l->k, task.decay = 0;
-        if (l->b) net_over(n, l->n, 4096, step_values, &task);
+        if (l->b) ek_parallel(n->o.pool, l->n, 4096, step_values, &task);
     }
 }

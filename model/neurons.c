@@ -40,14 +40,6 @@ static void read_rows(void *task, size_t begin, size_t end)
     if (s) t->bad = s;
 }
 
-static void over(const ek_pool *pool, size_t items, size_t grain, ek_task_fn *fn, void *task)
-{
-    if (pool)
-        pool->run(pool->self, items, grain, fn, task);
-    else
-        fn(task, 0, items);
-}
-
 ek_status neurons_pack(const struct ek_neurons *to, void *data, const struct rows_reader *up,
                        const struct rows_reader *down, const ek_pool *pool)
 {
@@ -57,8 +49,8 @@ ek_status neurons_pack(const struct ek_neurons *to, void *data, const struct row
     if (s) return s;
     t.columns = malloc(to->d * to->n * sizeof *t.columns);
     if (!t.columns) return EK_E_NOMEM;
-    over(pool, to->d, 64, read_rows, &t);
-    if (!t.bad) over(pool, to->n, 64, pack_neurons, &t);
+    ek_parallel(pool, to->d, 64, read_rows, &t);
+    if (!t.bad) ek_parallel(pool, to->n, 64, pack_neurons, &t);
     free(t.columns);
     return t.bad;
 }

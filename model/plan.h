@@ -87,6 +87,13 @@ extern const struct block_kind block_attention, block_gated, block_sparse;
 /* Shared by all gated MLPs. */
 const struct projection *gated_projection(const struct block *b, size_t i);
 ek_status gated_state_bytes(const struct block *b, const struct session *s, size_t *bytes);
+/** The gates [m][ffn] of all neurons, before the activation. */
+ek_status gated_gates(const struct block *b, struct pass *p, const float *x, float *gate);
+/** All neurons of a file that has no up and down matrices, for more than EK_GEMV_MAX_M tokens
+ * (block_stored.c): work_bytes and run of a block_kind. */
+ek_status stored_work_bytes(const struct block *b, const struct session *s, size_t m,
+                            size_t *bytes);
+ek_status stored_run(const struct block *b, struct pass *p, const float *x, float *y);
 
 struct model {
     struct source    *source;
@@ -232,6 +239,11 @@ int32_t ring_slot(const struct ring *r, size_t pos);
 
 /** Counts what a list takes of w. */
 void count_taken(struct session *s, const struct ek_neurons *w, size_t count);
+
+static inline size_t at_most(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
 /** Working memory is cut into pieces of whole cache lines. */
 static inline size_t whole_lines(size_t bytes)

@@ -18,10 +18,6 @@ static size_t round_up(size_t x, size_t to)
 {
     return (x + to - 1) / to * to;
 }
-static size_t min(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 static size_t max(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -47,7 +43,7 @@ static void plan_rings(struct session *s)
     s->rings[0]                     = (struct ring){.slots = round_up(o->context, PANEL)};
     s->rings[1]                     = (struct ring){.window = c->window, .sinks = o->sinks};
     s->rings[1].slots =
-        round_up(min(o->context, min(c->window, o->context) + o->sinks + o->batch), PANEL);
+        round_up(at_most(o->context, at_most(c->window, o->context) + o->sinks + o->batch), PANEL);
 }
 
 static void ring_put(struct ring *r, size_t pos, size_t n)
@@ -86,12 +82,12 @@ static ek_status plan_options(struct session *s, const struct model *m,
     const struct config *c = &m->config;
     s->model               = m;
     if (o) s->o = *o;
-    if (!s->o.context) s->o.context = min(c->context ? c->context : SIZE_MAX, SESSION_CONTEXT);
+    if (!s->o.context) s->o.context = at_most(c->context ? c->context : SIZE_MAX, SESSION_CONTEXT);
     if (s->o.context > INT32_MAX / 2)
         return fail(e, EK_E_ARG, "%s: a context of %zu is too long", m->source->path, s->o.context);
     if (!s->o.batch) s->o.batch = SESSION_BATCH;
-    s->o.batch = min(s->o.batch, s->o.context);
-    s->o.sinks = min(s->o.sinks, s->o.context);
+    s->o.batch = at_most(s->o.batch, s->o.context);
+    s->o.sinks = at_most(s->o.sinks, s->o.context);
     plan_rings(s);
     return EK_OK;
 }
@@ -142,7 +138,7 @@ static void *take(struct session *s, size_t *at, size_t bytes)
 static ek_status plan_work(struct session *s)
 {
     ek_status err = EK_OK;
-    for (size_t m = 1; !err && m <= min(s->o.batch, EK_GEMV_MAX_M); m++) err = grow_work(s, m);
+    for (size_t m = 1; !err && m <= at_most(s->o.batch, EK_GEMV_MAX_M); m++) err = grow_work(s, m);
     if (!err) err = grow_work(s, s->o.batch);
     size_t head = 0;
     if (!err) err = head_work_bytes(s, &head);
@@ -357,7 +353,7 @@ ek_status session_eval(struct session *s, const int32_t *ids, size_t n, enum log
     const size_t before = s->length;
     err                 = grow_logits(s, rows);
     for (size_t at = 0; !err && at < n;) {
-        const size_t m = min(n - at, s->o.batch);
+        const size_t m = at_most(n - at, s->o.batch);
         err            = run_step(s, ids + at, m, at + m == n ? rows : 0, s->logits);
         at += m;
     }

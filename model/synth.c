@@ -228,10 +228,7 @@ static ek_status put_matrix(struct synth *s, const struct job *job, size_t i, si
     if (bad) bad = fail(s->e, bad, "%s: %s", j->name, ek_status_text(bad));
     for (; f.first_panel < panels && !bad; f.first_panel += step) {
         const size_t n = panels - f.first_panel < step ? panels - f.first_panel : step;
-        if (s->o->pool)
-            s->o->pool->run(s->o->pool->self, n, 1, fill_range, &f);
-        else
-            fill_range(&f, 0, n);
+        ek_parallel(s->o->pool, n, 1, fill_range, &f);
         const size_t left = all - f.first_panel * f.panel_bytes; /* the last rows of a float one */
         bad               = put(s, i, f.out, n * f.panel_bytes < left ? n * f.panel_bytes : left);
     }

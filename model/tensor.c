@@ -215,10 +215,7 @@ ek_status tensor_pack_all(const struct tensor *t, enum ek_fmt fmt, const ek_pool
 {
     struct pack_task task   = {.t = t, .fmt = fmt, .out = out};
     const size_t     panels = (t->n + PANEL - 1) / PANEL;
-    if (pool)
-        pool->run(pool->self, panels, 4, pack_range, &task);
-    else
-        pack_range(&task, 0, panels);
+    ek_parallel(pool, panels, 4, pack_range, &task);
     if (task.bad && e) *e = task.error;
     return task.bad;
 }

@@ -238,12 +238,6 @@ static ek_status read_all(struct tier *t, size_t reads)
     return s;
 }
 
-static void show_slots(const struct tier *t, struct ek_neurons *w)
-{
-    w->data = t->slots;
-    w->n    = t->count * t->capacity + t->n;
-}
-
 /* Gives each neuron of the list its slot, and notes which are to be read; there: what the cache had
  * before. Slots of the cache were asked for together, in `inside`. */
 static size_t place(struct tier *t, const struct layer *l, const uint64_t *there,
@@ -292,26 +286,24 @@ ek_status tier_fetch(struct tier *t, size_t layer, const uint32_t *list, size_t 
     if (!l || count > t->n)
         return fail(&t->error, EK_E_ARG, "layer %zu has no stored neurons", layer);
     const ek_status s = fetch(t, l, list, count, slots);
-    if (!s) show_slots(t, w);
+    if (!s) w->data = t->slots, w->n = t->count * t->capacity + t->n;
     t->counts.stall_s += seconds_now() - start;
     return s;
 }
 
-ek_status tier_stream(struct tier *t, size_t layer, const uint32_t *list, size_t count,
-                      uint32_t *slots, struct ek_neurons *w)
+ek_status tier_stream(struct tier *t, size_t layer, size_t first, size_t count,
+                      struct ek_neurons *w)
 {
     const double        start  = seconds_now();
     const struct layer *l      = find(t, layer);
     const size_t        beyond = t->count * t->capacity;
     size_t              reads  = 0;
-    if (!l || count > t->n)
-        return fail(&t->error, EK_E_ARG, "layer %zu has no stored neurons", layer);
-    for (size_t i = 0; i < count; i++) {
-        add_read(t, l, &reads, list[i], beyond + i);
-        slots[i] = (uint32_t)(beyond + i);
-    }
+    if (!l || count > t->n || first > t->n - count)
+        return fail(&t->error, EK_E_ARG, "layer %zu has no stored neurons %zu to %zu", layer, first,
+                    first + count);
+    for (size_t i = 0; i < count; i++) add_read(t, l, &reads, (uint32_t)(first + i), beyond + i);
     const ek_status s = read_all(t, reads);
-    if (!s) show_slots(t, w);
+    if (!s) w->data = t->slots + beyond * t->one, w->n = count;
     t->counts.stall_s += seconds_now() - start;
     return s;
 }

@@ -58,9 +58,10 @@ void      tier_close(struct tier *t);
 ek_status tier_fetch(struct tier *t, size_t layer, const uint32_t *list, size_t count,
                      uint32_t *slots, struct ek_neurons *w);
 
-/** The same without the cache, for steps that take all neurons, piece after piece. */
-ek_status tier_stream(struct tier *t, size_t layer, const uint32_t *list, size_t count,
-                      uint32_t *slots, struct ek_neurons *w);
+/** Reads neurons [first, first + count) past the cache, for steps that take all neurons, piece after
+ * piece: w->data and w->n become theirs. */
+ek_status tier_stream(struct tier *t, size_t layer, size_t first, size_t count,
+                      struct ek_neurons *w);
 
 void tier_count(const struct tier *t, struct tier_counts *c);
 /** What the last failure was. */

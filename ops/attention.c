@@ -4,7 +4,7 @@
 #include "ek/attention.h"
 
 #include "kernels/kv.h"
-#include "ops/parallel.h"
+#include "ops/run.h"
 #include "ops/work.h"
 
 #include <stdint.h>

@@ -40,11 +40,6 @@ struct call {
     unsigned char             *work;
 };
 
-static size_t min(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static void *at(const struct call *c, size_t offset)
 {
     return c->work + offset;
@@ -82,7 +77,7 @@ static struct best best_of_block(const struct call *c, size_t block)
  * there is a NaN, which topk does not take. */
 static void select_block(const struct call *c, size_t block, const float *y, size_t rows)
 {
-    const size_t first = block * BLOCK, top = min(c->p->top, rows);
+    const size_t first = block * BLOCK, top = ek_min(c->p->top, rows);
     struct best  b   = best_of_block(c, block);
     int          nan = 0;
     for (size_t i = 0; i < rows; i++) nan |= y[i] != y[i];
@@ -139,7 +134,7 @@ static void compute_list(void *task, size_t begin, size_t end)
     for (size_t i = begin; i < end; i++) {
         const size_t row = l->rows[i], first = row / g->step * g->step;
         if (i + 1 < end) fetch_row(g, l->rows[i + 1]);
-        if (first != have) ek_product_rows(g, first, min(g->step, g->n - first), y);
+        if (first != have) ek_product_rows(g, first, ek_min(g->step, g->n - first), y);
         have    = first;
         l->y[i] = y[row - first];
     }
@@ -152,7 +147,7 @@ static void run_full(void *task, size_t begin, size_t end)
     const struct call *c      = task;
     float             *logits = c->c->logits;
     for (size_t i = begin; i < end; i++) {
-        const size_t first = i * BLOCK, rows = min(BLOCK, c->exact.n - first);
+        const size_t first = i * BLOCK, rows = ek_min(BLOCK, c->exact.n - first);
         float        block[BLOCK];
         float       *y = logits ? logits + first : block;
         ek_product_rows(&c->exact, first, rows, y);
@@ -175,7 +170,7 @@ static void run_screen(void *task, size_t begin, size_t end)
     const struct ek_head_screen *s = c->c->head->screen;
     const struct ek_limits       l = c->limits;
     for (size_t i = begin; i < end; i++) {
-        const size_t    first = i * BLOCK, rows = min(BLOCK, c->exact.n - first);
+        const size_t    first = i * BLOCK, rows = ek_min(BLOCK, c->exact.n - first);
         const uint16_t *error = s->error + first, *norm = s->norm + first;
         float          *upper = (float *)at(c, c->p->upper) + first;
         float           y[BLOCK]; /* then the lower bounds */
@@ -195,7 +190,7 @@ static size_t survivors(const float *upper, size_t rows, float least, size_t fir
 {
     size_t count = 0;
     for (size_t r = 0; r < rows; r += LOOK) {
-        const size_t stop = min(r + LOOK, rows);
+        const size_t stop = ek_min(r + LOOK, rows);
         int          any  = 0;
         for (size_t j = r; j < stop; j++) any |= upper[j] >= least;
         for (size_t j = r; any && j < stop; j++)
@@ -210,7 +205,7 @@ static void run_exact(void *task, size_t begin, size_t end)
     const struct call *c    = task;
     uint32_t          *have = at(c, c->p->have), *seen = at(c, c->p->count);
     for (size_t i = begin; i < end; i++) {
-        const size_t first = i * BLOCK, rows = min(BLOCK, c->exact.n - first);
+        const size_t first = i * BLOCK, rows = ek_min(BLOCK, c->exact.n - first);
         float       *upper = (float *)at(c, c->p->upper) + first; /* then exact logits */
         uint32_t     row[BLOCK];
         const size_t count = survivors(upper, rows, c->least, first, row);

@@ -2,8 +2,8 @@
 /* ops/linear.c - checks, plans the working memory, prepares activations, splits rows of W. */
 #include "ek/linear.h"
 
-#include "ops/parallel.h"
 #include "ops/product.h"
+#include "ops/run.h"
 #include "ops/work.h"
 
 #include <stdint.h>
@@ -26,11 +26,6 @@ struct plan {
     size_t                    tx, td, ts;                  /* tiled activations     */
     size_t                    scratch, slot_bytes, slots, total;
 };
-
-static size_t min(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 static size_t max(size_t a, size_t b)
 {
@@ -70,8 +65,8 @@ static void plan_buffers(struct plan *p, const struct ek_weights *w, const ek_po
         p->tx = ek_reserve(&p->total, ek_tile_f32_bytes(p->kp, m), 1, over);
     }
     p->slot_bytes = EK_GEMM_SCRATCH + EK_TASK_GAP;
-    p->slots      = min((w->n + GEMM_GRAIN - 1) / GEMM_GRAIN,
-                   pool && pool->threads > 1 ? pool->threads * GEMM_PER_THR : 1);
+    p->slots      = ek_min((w->n + GEMM_GRAIN - 1) / GEMM_GRAIN,
+                      pool && pool->threads > 1 ? pool->threads * GEMM_PER_THR : 1);
     p->scratch    = ek_reserve(&p->total, p->slots, p->slot_bytes, over);
 }
 
@@ -92,7 +87,7 @@ static ek_status make_plan(struct plan *p, const struct ek_weights *w, size_t m,
                                                       .k        = w->k,
                                                       .use_gemm = m > EK_GEMV_MAX_M,
                                                       .has_min  = f->kind == EK_FMT_MIN || f->kind == EK_FMT_SUPER,
-                                                      .chunk    = min(m, GEMM_TOKENS)};
+                                                      .chunk    = ek_min(m, GEMM_TOKENS)};
     p->round     = act == EK_ACTIVATION_I8 || (act == EK_ACTIVATION_AUTO && !is_float);
     p->packed_i8 = p->round && !is_float;
     p->per_token = o && o->per_token;
@@ -180,7 +175,7 @@ static void prepare_tiles(void *task, size_t b, size_t e)
 {
     const struct call *c  = task;
     const struct plan *p  = c->p;
-    const size_t       t0 = b * c->tile, t1 = min(e * c->tile, c->m);
+    const size_t       t0 = b * c->tile, t1 = ek_min(e * c->tile, c->m);
     if (p->round) quantize_rows(c, t0, t1);
     if (p->packed_i8) {
         ek_tile_i8(c->tile, at(c, p->xq), at(c, p->xd), at(c, p->xs), p->kp, p->group, p->f->zero,
@@ -200,7 +195,7 @@ static void run_gemm(void *task, size_t b, size_t e)
     const size_t       pairs = (c->w->n + GEMM_GRAIN - 1) / GEMM_GRAIN;
     for (size_t s = b; s < e; s++) {
         const size_t r0      = pairs * s / p->slots * GEMM_GRAIN;
-        const size_t r1      = min(pairs * (s + 1) / p->slots * GEMM_GRAIN, c->w->n);
+        const size_t r1      = ek_min(pairs * (s + 1) / p->slots * GEMM_GRAIN, c->w->n);
         void        *scratch = at(c, p->scratch + s * p->slot_bytes);
         if (p->packed_i8) {
             const struct ek_gemm_i8_args a = {.w         = c->w->data,
@@ -344,7 +339,7 @@ ek_status ek_linear(const struct ek_kernels *t, const ek_pool *pool, const struc
                          .w    = w,
                          .x    = x + done * ldx,
                          .ldx  = ldx,
-                         .m    = min(p.chunk, m - done),
+                         .m    = ek_min(p.chunk, m - done),
                          .y    = y + done * ldy,
                          .ldy  = ldy,
                          .work = work};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ops/neurons.c - the NEURON layout: sizes, rounding, packing, reading back. */
+/* ops/neurons.c - the NEURON layout: sizes, rounding, packing, reading back, as matrices. */
 #include "kernels/neuron.h"
 
 #include "ek/sparse.h"
@@ -157,18 +157,167 @@ static ek_status read_block(const struct rows *r, size_t neuron, size_t c0, floa
     return s;
 }
 
+/* The rows of neurons that are only read: struct rows can write as well. */
+static ek_status stored_rows(struct rows *r, const struct ek_neurons *w, size_t row, size_t n0,
+                             size_t n1)
+{
+    union {
+        const void *in;
+        void       *at;
+    } data = {.in = w ? w->data : NULL};
+    if (!w || n0 > n1 || n1 > w->n) return EK_E_ARG;
+    return find_rows(r, w->fmt, w->n, w->d, w->rows, row, data.at, SIZE_MAX);
+}
+
 ek_status ek_neurons_dequantize(const struct ek_neurons *w, size_t row, size_t n0, size_t n1,
                                 float *out)
 {
     struct rows r;
-    union {
-        const void *in;
-        void       *at;
-    } data = {.in = w ? w->data : NULL}; /* struct rows can write; this call does not */
-    if (!w || !out || n0 > n1 || n1 > w->n) return EK_E_ARG;
-    ek_status s = find_rows(&r, w->fmt, w->n, w->d, w->rows, row, data.at, SIZE_MAX);
+    ek_status   s = out ? stored_rows(&r, w, row, n0, n1) : EK_E_ARG;
     for (size_t i = n0; !s && i < n1; i++)
         for (size_t c0 = 0; !s && c0 < r.width; c0 += BLOCK)
             s = read_block(&r, i, c0, out + (i - n0) * w->d);
     return s;
+}
+
+/* ---- as matrices ----
+ *
+ * A unit of a packed row is sixteen words, one a group. The same unit of sixteen neurons is a square
+ * of words that a matrix of these neurons holds the other way round: a unit a group, a word a neuron. */
+
+enum { SIDE = EK_PANEL_ROWS, UNITS_MAX = 8 };
+
+/* One run of sixteen neurons, of fewer at the end, the other way round. */
+struct turned {
+    uint32_t word[UNITS_MAX][SIDE][SIDE]; /* [unit][group][neuron] */
+    uint16_t scale[SIDE][SIDE];           /* [group][neuron], f16  */
+};
+
+static size_t scale_at(const struct ek_geometry *f, size_t group)
+{
+    return group / 2 * ek_block_bytes(f) + group % 2 * SIDE * sizeof(uint16_t);
+}
+static size_t unit_at(const struct ek_geometry *f, size_t group, size_t unit)
+{
+    return ek_group_offset(f, group * EK_LANE_COLUMNS) + unit * 64;
+}
+static size_t units_of(const struct ek_geometry *f)
+{
+    return EK_LANE_COLUMNS * f->bits / 32;
+}
+
+static void turn_run(const struct rows *r, size_t first, size_t count, size_t run, struct turned *t)
+{
+    if (count < SIDE) { /* of neurons that are not there: the zero code, scales of 0 */
+        memset(t->word, r->f->bits == 8 ? 0x80 : 0x88, sizeof t->word);
+        memset(t->scale, 0, sizeof t->scale);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const unsigned char *row    = r->first + (first + i) * r->step;
+        const unsigned char *scales = row + scale_at(r->f, run),
+                            *words  = row + unit_at(r->f, run, 0);
+        for (size_t g = 0; g < SIDE; g++) memcpy(&t->scale[g][i], scales + 2 * g, 2);
+        for (size_t u = 0; u < units_of(r->f); u++)
+            for (size_t g = 0; g < SIDE; g++) memcpy(&t->word[u][g][i], words + u * 64 + 4 * g, 4);
+    }
+}
+
+/* Sixteen neurons as the panel of a matrix. */
+static void turn_panel(const struct rows *r, size_t first, size_t count, unsigned char *panel)
+{
+    const size_t  groups = (r->d + EK_LANE_COLUMNS - 1) / EK_LANE_COLUMNS;
+    struct turned t;
+    if (groups % 2) memset(panel + scale_at(r->f, groups), 0, sizeof *t.scale);
+    for (size_t run = 0; run * SIDE < groups; run++) {
+        turn_run(r, first, count, run, &t);
+        for (size_t g = 0; g < SIDE && run * SIDE + g < groups; g++) {
+            const size_t group = run * SIDE + g;
+            memcpy(panel + scale_at(r->f, group), t.scale[g], sizeof t.scale[g]);
+            for (size_t u = 0; u < units_of(r->f); u++)
+                memcpy(panel + unit_at(r->f, group, u), t.word[u][g], sizeof t.word[u][g]);
+        }
+    }
+}
+
+ek_status ek_neurons_matrix(const struct ek_neurons *w, size_t row, size_t n0, size_t n1, void *out,
+                            size_t out_bytes)
+{
+    struct rows r;
+    size_t      bytes;
+    ek_status   s = out ? stored_rows(&r, w, row, n0, n1) : EK_E_ARG;
+    if (s || n0 == n1) return s;
+    s = ek_weights_bytes(w->fmt, n1 - n0, w->d, &bytes, NULL);
+    if (s) return s;
+    if (!is_float(&r) && (uintptr_t)out % 64) return EK_E_ARG;
+    if (out_bytes < bytes) return EK_E_NOMEM;
+    unsigned char *to = out;
+    const size_t   line =
+        is_float(&r) ? w->d * r.f->bits / 8 : ek_panel_bytes(r.f, ek_padded_k(w->fmt, w->d));
+    const size_t step = is_float(&r) ? 1 : SIDE;
+    for (size_t i = n0; i < n1; i += step, to += line)
+        if (is_float(&r))
+            memcpy(to, r.first + i * r.step, line);
+        else
+            turn_panel(&r, i, n1 - i < SIDE ? n1 - i : SIDE, to);
+    return EK_OK;
+}
+
+/* One column of sixteen neurons. */
+static inline void read_column(const uint32_t *word, const float *scale, unsigned shift,
+                               unsigned bits, float *out)
+{
+    const int32_t mask = (1 << bits) - 1, zero = 1 << (bits - 1);
+    for (size_t i = 0; i < SIDE; i++)
+        out[i] = (float)((int32_t)(word[i] >> shift & (uint32_t)mask) - zero) * scale[i];
+}
+
+/* The columns of sixteen neurons, ld floats apart. */
+static void read_columns(const struct rows *r, size_t first, size_t count, float *out, size_t ld)
+{
+    const size_t  cols = 32 / r->f->bits; /* of a unit */
+    struct turned t;
+    float         scale[SIDE], last[SIDE];
+    for (size_t c = 0; c < r->d; c++) {
+        const size_t g = c % EK_SPARSE_RUN / EK_LANE_COLUMNS, u = c % EK_LANE_COLUMNS / cols;
+        const size_t j = c % cols;
+        if (c % EK_SPARSE_RUN == 0) turn_run(r, first, count, c / EK_SPARSE_RUN, &t);
+        if (c % EK_LANE_COLUMNS == 0)
+            for (size_t i = 0; i < SIDE; i++) scale[i] = ek_f32_from_f16(t.scale[g][i]);
+        read_column(t.word[u][g], scale, (unsigned)(j % 4 * 8 + j / 4 * 4), r->f->bits,
+                    count == SIDE ? out + c * ld : last);
+        if (count < SIDE) memcpy(out + c * ld, last, count * sizeof *last);
+    }
+}
+
+/* The same of floats, which stay as they are: bits 16 or 32. */
+static void copy_columns(const struct rows *r, size_t first, size_t count, void *out, size_t ld)
+{
+    const unsigned char *from = r->first + first * r->step;
+    uint16_t            *u16  = out;
+    uint32_t            *u32  = out;
+    for (size_t c = 0; c < r->d; c++)
+        for (size_t i = 0; i < count; i++)
+            if (r->f->bits == 16)
+                memcpy(u16 + c * ld + i, from + i * r->step + c * sizeof *u16, sizeof *u16);
+            else
+                memcpy(u32 + c * ld + i, from + i * r->step + c * sizeof *u32, sizeof *u32);
+}
+
+ek_status ek_neurons_transposed(const struct ek_neurons *w, size_t row, size_t n0, size_t n1,
+                                void *out, size_t ld)
+{
+    struct rows     r;
+    const ek_status s =
+        out && n0 <= n1 && ld >= n1 - n0 ? stored_rows(&r, w, row, n0, n1) : EK_E_ARG;
+    if (s) return s;
+    const size_t   size = is_float(&r) ? r.f->bits / 8 : sizeof(float);
+    unsigned char *to   = out;
+    for (size_t i = n0; i < n1; i += SIDE, to += SIDE * size) {
+        const size_t count = n1 - i < SIDE ? n1 - i : SIDE;
+        if (is_float(&r))
+            copy_columns(&r, i, count, to, ld);
+        else
+            read_columns(&r, i, count, (float *)(void *)to, ld);
+    }
+    return EK_OK;
 }

@@ -2,7 +2,7 @@
 /* ops/predictor.c - two products and a rule, eight tokens at a time. */
 #include "ek/predictor.h"
 
-#include "ops/parallel.h"
+#include "ops/run.h"
 #include "ops/work.h"
 
 #include <string.h>

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ops/run.h - what ops over rows of f32 share: checks of the table and of shapes, the run. */
+/* ops/run.h - what ops share: checks of the pool, the table and shapes; the run over rows of f32. */
 #ifndef EK_RUN_H
 #define EK_RUN_H
 #include "ek/kernels.h"
-#include "ops/parallel.h"
+#include "ek/pool.h"
 
 #include <stdint.h>
+
+static inline int ek_pool_sound(const ek_pool *pool)
+{
+    return !pool || (pool->struct_size >= sizeof *pool && pool->run && pool->threads);
+}
 
 static inline int ek_table_sound(const struct ek_kernels *t, const ek_pool *pool)
 {

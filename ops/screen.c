@@ -3,7 +3,7 @@
 #include "ops/screen.h"
 #include "kernels/half.h"
 
-#include "ops/parallel.h"
+#include "ops/run.h"
 #include "ops/work.h"
 
 #include <math.h>

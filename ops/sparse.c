@@ -21,10 +21,6 @@ struct plan {
     size_t xq, xd, xs, xl, part, total; /* offsets; xl: x in lane order */
 };
 
-static size_t min(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 static size_t divide_up(size_t a, size_t b)
 {
     return (a + b - 1) / b;
@@ -35,7 +31,7 @@ static ek_status plan_stretches(struct plan *p, const struct ek_neurons *w)
     size_t          bytes, one;
     const ek_status s = ek_neurons_bytes(w->fmt, w->n, w->d, w->rows, &bytes, &one);
     if (s) return s;
-    const size_t most = min(p->count / EK_SPARSE_SIDE, p->count / (STRETCH_BYTES / one + 1));
+    const size_t most = ek_min(p->count / EK_SPARSE_SIDE, p->count / (STRETCH_BYTES / one + 1));
     for (p->items = p->count > 0; p->items && p->items < STRETCHES && 2 * p->items <= most;)
         p->items *= 2;
     return EK_OK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ops/tile.c - activations in the order in which gemm reads them (struct ek_gemm_args). */
 #include "ek/kernels.h"
+#include "ops/work.h"
 
 #include <string.h>
 
@@ -19,19 +20,15 @@ size_t ek_tile_i8_bytes(size_t tile, size_t kp, size_t m)
     return tokens_of(tile, m) * kp;
 }
 
-static size_t min(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 void ek_tile_f32(const float *x, size_t ldx, size_t k, size_t kp, size_t m, size_t t0, size_t t1,
                  float *tiled)
 {
     for (size_t kb = 0; kb < kp; kb += EK_GEMM_KB_F32) {
-        const size_t width = min(EK_GEMM_KB_F32, kp - kb), used = kb < k ? min(width, k - kb) : 0;
+        const size_t width = ek_min(EK_GEMM_KB_F32, kp - kb),
+                     used  = kb < k ? ek_min(width, k - kb) : 0;
         for (size_t t = t0; t < t1; t += EK_TILE) {
             float       *out    = tiled + kb * tokens_of(EK_TILE, m) + t * width;
-            const size_t tokens = min(EK_TILE, m - t);
+            const size_t tokens = ek_min(EK_TILE, m - t);
             if (tokens < EK_TILE || used < width) memset(out, 0, width * EK_TILE * sizeof *out);
             for (size_t c = 0; c < used; c++)
                 for (size_t i = 0; i < tokens; i++)
@@ -57,9 +54,9 @@ void ek_tile_i8(size_t tile, const int8_t *q, const float *d, const int32_t *s, 
     const int32_t factor = zero ? -(int32_t)zero : 1;
     const size_t  all = tokens_of(tile, m), groups = kp / group;
     for (size_t t = t0; t < t1; t += tile) {
-        const size_t tokens = min(tile, m - t);
+        const size_t tokens = ek_min(tile, m - t);
         for (size_t kb = 0; kb < kp; kb += EK_GEMM_KB_I8) {
-            const size_t  width = min(EK_GEMM_KB_I8, kp - kb), at = kb * all + t * width;
+            const size_t  width = ek_min(EK_GEMM_KB_I8, kp - kb), at = kb * all + t * width;
             const int8_t *from = q + t * kp + kb;
             if (tile == EK_TILE)
                 tile_columns(from, kp, width, 4, EK_TILE, tokens, tiled + at);

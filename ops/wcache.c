@@ -2,7 +2,6 @@
 /* ops/wcache.c - rows of active neurons: paired replacement, appending, swap-remove. */
 #include "ek/wcache.h"
 
-#include "ops/parallel.h"
 #include "ops/run.h"
 #include "ops/work.h"
 

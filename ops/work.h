@@ -8,6 +8,11 @@
  * other core writes. */
 enum { EK_TASK_GAP = 4096 };
 
+static inline size_t ek_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 /* Reserves count elements on a line of their own and returns where; sets *over instead of wrapping. */
 static inline size_t ek_reserve(size_t *total, size_t count, size_t size, int *over)
 {

@@ -8,8 +8,10 @@
 #include "tests/driver.h"
 #include "tests/model_pair.h"
 #include "tests/thresholds_file.h"
+#include "tools/pool.h"
 
 #include <errno.h>
+#include <math.h>
 #include <unistd.h>
 
 enum { LAYERS = 3, N = 200, D = 64, ONE = 2 * D * 4, HEAD = 192, SIZE = HEAD + LAYERS * N * ONE };
@@ -149,15 +151,18 @@ Test(tier, keeps_what_was_used_last)
 Test(tier, streams)
 {
     struct world      w;
-    uint32_t          list[N], slots[N];
+    uint32_t          list[N];
     struct ek_neurons n = {EK_FMT_f32, N, D, 2, NULL};
     world_make(&w);
     struct tier *t = tier_of(&w, budget_of(20), NULL);
     for (uint32_t i = 0; i < N; i++) list[i] = i;
-    cr_assert_eq(tier_stream(t, 4, list, N, slots, &n), EK_OK);
-    cr_assert(same(&w, 2, list, N, slots, &n));
-    cr_assert_eq(tier_stream(t, 0, list + 150, 50, slots, &n), EK_OK);
-    cr_assert(same(&w, 0, list + 150, 50, slots, &n));
+    cr_assert_eq(tier_stream(t, 4, 0, N, &n), EK_OK);
+    cr_assert(n.n == N && same(&w, 2, list, N, list, &n));
+    cr_assert_eq(tier_stream(t, 0, 150, 50, &n), EK_OK);
+    cr_assert(n.n == 50 && same(&w, 0, list + 150, 50, list, &n));
+    cr_assert_eq(tier_stream(t, 0, N - 50, 51, &n), EK_E_ARG);
+    cr_assert_eq(tier_stream(t, 0, 0, N + 1, &n), EK_E_ARG);
+    cr_assert_eq(tier_stream(t, 1, 0, 1, &n), EK_E_ARG);
     tier_close(t);
     world_drop(&w);
 }
@@ -205,7 +210,7 @@ static void expect_failure(struct tier *t, const struct world *w, const char *sa
         cr_assert_eq(tier_fetch(t, 4, list, N, slots, &n), EK_E_IO);
         const char *text = tier_error(t)->text;
         cr_assert(strstr(text, w->path) && strstr(text, says) && !strchr(text, '\n'), "%s", text);
-        cr_assert_eq(tier_stream(t, 4, list, N, slots, &n), EK_E_IO);
+        cr_assert_eq(tier_stream(t, 4, 0, N, &n), EK_E_IO);
         cr_assert_null(n.data);
     }
     cr_assert_eq(tier_fetch(t, 0, list, 20, slots, &n), EK_OK); /* others are there */
@@ -342,6 +347,70 @@ Test(session, same_bits_with_a_cache)
         cr_assert_arr_eq(mapped, cached, sizeof mapped);
     }
     model_close(m);
+    pair_drop(&p);
+}
+
+enum { LONG = 600, VOCAB = 64 };
+
+/* The last logits of a long text, `step` tokens at a time. */
+static void long_logits(const struct model *m, size_t step, uint64_t cache, const ek_pool *pool,
+                        float out[VOCAB])
+{
+    const struct session_options o = {.context      = LONG,
+                                      .batch        = step,
+                                      .kv           = EK_FMT_f32,
+                                      .activation   = EK_ACTIVATION_F32,
+                                      .weight_cache = cache,
+                                      .pool         = pool};
+    struct session              *s;
+    struct error                 e      = {""};
+    const float                 *logits = NULL;
+    int32_t                      ids[LONG];
+    for (int i = 0; i < LONG; i++) ids[i] = i * 7919 % VOCAB;
+    cr_assert_eq(session_open(&s, m, &o, &e), EK_OK, "%s", e.text);
+    for (size_t i = 0; i < LONG; i += step)
+        cr_assert_eq(session_eval(s, ids + i, step, LOGITS_LAST, &logits, &e), EK_OK, "%s", e.text);
+    memcpy(out, logits, VOCAB * sizeof *out);
+    session_close(s);
+}
+
+/* Stored neurons of every format as matrices, several pieces of them and more tokens than one piece
+ * takes: what lists of all of them give, with a cache and with threads the same bits. */
+Test(session, prompts_through_matrices)
+{
+    static const int types[] = {EK_FMT_f32, EK_FMT_f16, EK_FMT_bf16, EK_FMT_q8g32, EK_FMT_q4g32};
+    struct config    c       = tiny_config("llama", 1);
+    struct pair      p;
+    struct threads   threads;
+    char             path[96];
+    c.hidden = 544, c.ffn = 1100, c.context = LONG;
+    pair_make(&p, &c);
+    snprintf(path, sizeof path, "%s/thresholds", p.dir);
+    cr_assert_eq(threads_start(&threads, 2, NULL), 0);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        const struct model_options sparse = {.sparse = path};
+        struct convert_options     o      = options(types[i]);
+        struct model              *m;
+        float                      want[VOCAB], got[VOCAB], same_bits[VOCAB], most = 0;
+        o.neurons = o.force = 1;
+        pair_convert(&p, &o);
+        cr_assert_eq(model_open(&m, p.dst, NULL, &p.e), EK_OK, "%s", p.e.text);
+        cr_assert_eq(thresholds_write(path, m, &(enum tap){TAP_MLP_GATE}, 1, 0), 0);
+        model_close(m);
+        cr_assert_eq(model_open(&m, p.dst, &sparse, &p.e), EK_OK, "%s", p.e.text);
+        long_logits(m, 8, 0, NULL, want);
+        long_logits(m, LONG, 0, NULL, got);
+        for (size_t j = 0; j < VOCAB; j++) most = fmaxf(most, fabsf(want[j]));
+        for (size_t j = 0; j < VOCAB; j++)
+            cr_assert_float_eq(want[j], got[j], most * 1e-4f, "type %d, logit %zu: %g, not %g",
+                               types[i], j, (double)got[j], (double)want[j]);
+        long_logits(m, LONG, 1 << 20, NULL, same_bits);
+        cr_assert_arr_eq(got, same_bits, sizeof got);
+        long_logits(m, LONG, 0, &threads.pool, same_bits);
+        cr_assert_arr_eq(got, same_bits, sizeof got);
+        model_close(m);
+    }
+    threads_stop(&threads);
     pair_drop(&p);
 }
 

@@ -138,9 +138,9 @@ static void look(void *self, enum tap tap, size_t layer, const float *x, size_t 
         p->failed = 1;
         return;
     }
-    pool->run(pool->self, m, 1, profile_tokens, &r);
-    pool->run(pool->self, n, 64, add_mass, &r);
-    pool->run(pool->self, m, 1, sort_tokens, &r);
+    ek_parallel(pool, m, 1, profile_tokens, &r);
+    ek_parallel(pool, n, 64, add_mass, &r);
+    ek_parallel(pool, m, 1, sort_tokens, &r);
     for (size_t t = 0; t < m; t++) {
         to->fired += p->fired[t];
         for (size_t q = 0; q < SHARES; q++) to->needed[q] += p->needed[t * SHARES + q];

@@ -159,7 +159,7 @@ static void keep(void *self, enum tap tap, size_t layer, const float *x, size_t 
     t->failed |=
         task.to->rows + m > t->room || n != (tap == TAP_MLP_IN ? task.to->hidden : task.to->ffn);
     if (t->failed) return;
-    pool->run(pool->self, m, 8, tap == TAP_MLP_IN ? keep_inputs : keep_labels, &task);
+    ek_parallel(pool, m, 8, tap == TAP_MLP_IN ? keep_inputs : keep_labels, &task);
     if (tap == TAP_MLP_GATE) task.to->rows += m;
 }
 

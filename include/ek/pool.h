@@ -18,4 +18,14 @@ typedef struct ek_pool {
     void (*run)(void *self, size_t items, size_t grain, ek_task_fn *fn, void *task);
     void *self;
 } ek_pool;
+
+/** Runs a task over a pool, or serially without one or where it would be one piece. */
+static inline void ek_parallel(const ek_pool *pool, size_t items, size_t grain, ek_task_fn *fn,
+                               void *task)
+{
+    if (pool && pool->threads > 1 && items > grain)
+        pool->run(pool->self, items, grain, fn, task);
+    else
+        fn(task, 0, items);
+}
 #endif

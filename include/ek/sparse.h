@@ -61,6 +61,22 @@ EK_API ek_status ek_neurons_pack(enum ek_fmt fmt, const struct ek_codes *codes, 
 EK_API ek_status ek_neurons_dequantize(const struct ek_neurons *w, size_t row, size_t n0, size_t n1,
                                        float *out);
 
+/**
+ * One row of each of neurons [n0, n1) as a matrix for ek_linear, without loss.
+ *
+ * Shapes   out: ek_weights_bytes(w->fmt, n1 - n0, w->d), row i that of neuron n0 + i, in the format of
+ *          w and its layout; packed: 64-byte aligned.
+ * Threads  a caller may split the neurons, at multiples of EK_PANEL_ROWS from n0.
+ * Returns  EK_OK; EK_E_ARG; EK_E_NOMEM when out_bytes is too small; EK_E_OVERFLOW. */
+EK_API ek_status ek_neurons_matrix(const struct ek_neurons *w, size_t row, size_t n0, size_t n1,
+                                   void *out, size_t out_bytes);
+
+/**
+ * The same with a row for each of the d columns: out [d][ld], n1 - n0 written, ld >= n1 - n0. Of a float
+ * format elements as they are; of a packed one f32, with the values of ek_neurons_dequantize. */
+EK_API ek_status ek_neurons_transposed(const struct ek_neurons *w, size_t row, size_t n0, size_t n1,
+                                       void *out, size_t ld);
+
 /** Zero-initialised means default. */
 struct ek_sparse_options {
     size_t             struct_size; /* bytes; sizeof(struct ek_sparse_options)                */
