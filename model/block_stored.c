@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* model/block_stored.c - a gated MLP whose up and down a file holds neuron by neuron, for many tokens:
- * piece by piece neurons are made matrices again for the products of many tokens. Up keeps its format;
- * down, whose packed groups lie across the sum, becomes floats. */
+/* model/block_stored.c - all neurons of a gated MLP whose up and down a file holds neuron by neuron, for
+ * more tokens than a list serves: a list for eight tokens after eight, or, for many, piece by piece
+ * matrices again: up keeps its format; down, whose packed groups lie across the sum, becomes floats. */
 #include "model/plan.h"
 
-/* Tokens at once, as many as ek_linear takes; neurons of a piece: its matrices stay in the cache. */
-enum { TOKENS = 512, PIECE = 512 };
+/* Tokens at once, as many as ek_linear takes; neurons of a piece: its matrices stay in the cache; tokens
+ * from which on making matrices costs less than it saves. */
+enum { TOKENS = 512, PIECE = 512, MATRICES_FROM = 48 };
 
-/* Where everything begins: gates [m][ffn], up [PIECE][hidden], down [hidden][PIECE], what neurons hold
- * [m][PIECE], what a piece adds [m][hidden], then what ek_linear asks for. */
+/* Where everything begins: gates [m][ffn], the list, of a piece up [PIECE][hidden] and down
+ * [hidden][PIECE], h [m][PIECE] or [8][ffn], what a piece adds [m][hidden], then what ops ask for. */
 struct layout {
-    size_t gates, up, down, h, part, linear, total;
+    size_t gates, list, up, down, h, part, own, total;
 };
 
 static int is_float(const struct ek_neurons *w)
@@ -42,25 +43,39 @@ static struct ek_linear_options up_options(const struct session *s, const struct
 static const struct ek_linear_options down_options = {.struct_size = sizeof down_options,
                                                       .activation  = EK_ACTIVATION_F32};
 
+static struct ek_sparse_options list_options(const struct session *s, const struct ek_neurons *w,
+                                             const float *gate)
+{
+    return (struct ek_sparse_options){.struct_size = sizeof(struct ek_sparse_options),
+                                      .activation  = up_options(s, w).activation,
+                                      .gate        = gate};
+}
+
 static ek_status lay_out(const struct block *b, const struct session *s, size_t tokens,
                          struct layout *p)
 {
-    const struct ek_neurons       *w = &b->gated.neurons;
-    const struct ek_linear_options o = up_options(s, w);
+    const struct ek_neurons       *w           = &b->gated.neurons;
+    const struct ek_linear_options o           = up_options(s, w);
+    const struct ek_sparse_options few_options = list_options(s, w, NULL);
     const size_t                   m = at_most(tokens, TOKENS), count = at_most(w->n, PIECE);
+    const size_t                   few = EK_GEMV_MAX_M * w->n;
     const struct ek_weights        up = up_of(w, count, NULL), down = down_of(w, count, NULL);
-    size_t                         up_bytes = 0, down_bytes = 0, up_work = 0, down_work = 0;
+    size_t                         up_bytes = 0, down_bytes = 0, own[3] = {0};
     ek_status                      err = ek_weights_bytes(up.fmt, up.n, up.k, &up_bytes, NULL);
     if (!err) err = ek_weights_bytes(down.fmt, down.n, down.k, &down_bytes, NULL);
-    if (!err) err = ek_linear_work_bytes(&up, m, s->o.pool, &o, &up_work);
-    if (!err) err = ek_linear_work_bytes(&down, m, s->o.pool, &down_options, &down_work);
-    p->gates  = 0;
-    p->up     = whole_lines(m * w->n * sizeof(float));
-    p->down   = p->up + whole_lines(up_bytes);
-    p->h      = p->down + whole_lines(down_bytes);
-    p->part   = p->h + whole_lines(m * count * sizeof(float));
-    p->linear = p->part + whole_lines(m * w->d * sizeof(float));
-    p->total  = p->linear + (up_work > down_work ? up_work : down_work);
+    if (!err) err = ek_linear_work_bytes(&up, m, s->o.pool, &o, &own[0]);
+    if (!err) err = ek_linear_work_bytes(&down, m, s->o.pool, &down_options, &own[1]);
+    if (!err) err = ek_sparse_work_bytes(w, w->n, EK_GEMV_MAX_M, &few_options, &own[2]);
+    p->gates = 0;
+    p->list  = whole_lines(m * w->n * sizeof(float));
+    p->up    = p->list + whole_lines(w->n * sizeof(uint32_t));
+    p->down  = p->up + whole_lines(up_bytes);
+    p->h     = p->down + whole_lines(down_bytes);
+    p->part  = p->h + whole_lines((m * count > few ? m * count : few) * sizeof(float));
+    p->own   = p->part + whole_lines(m * w->d * sizeof(float));
+    p->total = p->own;
+    for (size_t i = 0; i < 3; i++)
+        if (p->own + own[i] > p->total) p->total = p->own + own[i];
     return err;
 }
 
@@ -72,7 +87,7 @@ ek_status stored_work_bytes(const struct block *b, const struct session *s, size
     return err;
 }
 
-/* ---- a piece ---- */
+/* ---- a piece as matrices ---- */
 
 /* Panels of neurons into both matrices. */
 struct turn_task {
@@ -102,45 +117,78 @@ static ek_status turn(const struct session *s, const struct ek_neurons *w, void 
     return task.bad;
 }
 
-/* h = act(gate) * up of some neurons, token by token. */
+/* A piece of the neurons, and what goes in and comes out. */
+struct piece {
+    const struct pass   *p;
+    const struct layout *at;
+    struct ek_neurons    w;    /* its neurons                        */
+    const float         *x;    /* [m][hidden]                        */
+    const float         *gate; /* [m][ffn], from the first of its on */
+    float               *y;    /* [m][hidden]                        */
+};
+
+static void *memory(const struct piece *c, size_t at)
+{
+    return (char *)c->p->work + at;
+}
+
+/* h = act(gate) * up, or without up act(gate), token by token. */
 struct act_task {
-    const struct session *s;
-    const float          *gate; /* [m][ffn], from the first of them on */
-    float                *h;    /* [m][count]: up                      */
-    size_t                count;
+    const struct piece *c;
+    const float        *up; /* [m][n] or NULL */
+    float              *h;  /* [m][n]         */
+    size_t              first;
 };
 
 static void act_tokens(void *task, size_t begin, size_t end)
 {
     const struct act_task *t = task;
-    const struct config   *c = &t->s->model->config;
-    for (size_t i = begin; i < end; i++) {
-        float *h = t->h + i * t->count;
-        t->s->model->kernels.act[EK_FMT_f32]->fn.act(
-            &(struct ek_act_args){t->gate + i * c->ffn, h, h, c->act}, 0, t->count);
-    }
+    const struct model    *m = t->c->p->s->model;
+    const size_t           n = t->c->w.n;
+    for (size_t i = begin; i < end; i++)
+        m->kernels.act[EK_FMT_f32]->fn.act(
+            &(struct ek_act_args){t->c->gate + (t->first + i) * m->config.ffn,
+                                  t->up ? t->up + i * n : NULL, t->h + i * n, m->config.act},
+            0, n);
 }
 
-/* y [m][hidden] of these neurons, whose gates are there. */
-static ek_status run_piece(const struct pass *p, const struct layout *at,
-                           const struct ek_neurons *w, const float *x, const float *gate, float *y)
+static ek_status run_matrices(const struct piece *c)
 {
-    const struct session          *s   = p->s;
-    const struct ek_kernels       *k   = &s->model->kernels;
-    const struct ek_linear_options o   = up_options(s, w);
-    char                          *mem = p->work;
-    float                         *h   = (float *)(void *)(mem + at->h);
-    const struct ek_weights        up  = up_of(w, w->n, mem + at->up),
-                            down       = down_of(w, w->n, mem + at->down);
-    const size_t room                  = p->work_bytes - at->linear;
-    ek_status    err                   = turn(s, w, mem + at->up, mem + at->down);
-    if (!err)
-        err = ek_linear(k, s->o.pool, &up, x, w->d, p->m, h, w->n, &o, mem + at->linear, room);
+    const struct session          *s  = c->p->s;
+    const struct ek_kernels       *k  = &s->model->kernels;
+    const struct ek_neurons       *w  = &c->w;
+    const struct ek_linear_options o  = up_options(s, w);
+    float                         *h  = memory(c, c->at->h);
+    const struct ek_weights        up = up_of(w, w->n, memory(c, c->at->up)),
+                            down      = down_of(w, w->n, memory(c, c->at->down));
+    const size_t m = c->p->m, room = c->p->work_bytes - c->at->own;
+    void        *own = memory(c, c->at->own);
+    ek_status    err = turn(s, w, memory(c, c->at->up), memory(c, c->at->down));
+    if (!err) err = ek_linear(k, s->o.pool, &up, c->x, w->d, m, h, w->n, &o, own, room);
     if (err) return err;
-    struct act_task task = {s, gate, h, w->n};
-    ek_parallel(pass_pool(p, p->m * w->n * 4), p->m, 8, act_tokens, &task);
-    return ek_linear(k, s->o.pool, &down, h, w->n, p->m, y, w->d, &down_options, mem + at->linear,
-                     room);
+    struct act_task task = {c, h, h, 0};
+    ek_parallel(pass_pool(c->p, m * w->n * 4), m, 8, act_tokens, &task);
+    return ek_linear(k, s->o.pool, &down, h, w->n, m, c->y, w->d, &down_options, own, room);
+}
+
+static ek_status run_list(const struct piece *c)
+{
+    const struct session *s    = c->p->s;
+    const size_t          d    = c->w.d;
+    uint32_t             *list = memory(c, c->at->list);
+    float                *h    = memory(c, c->at->h);
+    ek_status             err  = EK_OK;
+    for (size_t i = 0; i < c->w.n; i++) list[i] = (uint32_t)i;
+    for (size_t t = 0, m; t < c->p->m && !err; t += m) {
+        m                                   = at_most(c->p->m - t, EK_GEMV_MAX_M);
+        struct act_task                task = {c, NULL, h, t};
+        const struct ek_sparse_options o    = list_options(s, &c->w, h);
+        act_tokens(&task, 0, m);
+        err = ek_sparse_mlp(&s->model->kernels, s->o.pool, &c->w, list, c->w.n, c->x + t * d, d, m,
+                            c->y + t * d, d, &o, memory(c, c->at->own),
+                            c->p->work_bytes - c->at->own);
+    }
+    return err;
 }
 
 static ek_status run_tokens(const struct block *b, struct pass *p, const float *x, float *y)
@@ -154,14 +202,17 @@ static ek_status run_tokens(const struct block *b, struct pass *p, const float *
     float                   *part = (float *)(void *)((char *)p->work + at.part);
     if (!err) err = ek_neurons_bytes(all->fmt, all->n, all->d, all->rows, &bytes, &one);
     if (!err) err = gated_gates(b, p, x, gate);
-    for (size_t first = 0; first < all->n && !err; first += PIECE) {
+    const int    listed = p->m < MATRICES_FROM;
+    const size_t piece  = listed ? all->n : PIECE;
+    for (size_t first = 0; first < all->n && !err; first += piece) {
         struct ek_neurons w = *all;
-        w.n                 = at_most(all->n - first, PIECE);
+        w.n                 = at_most(all->n - first, piece);
         if (s->tier)
             err = tier_stream(s->tier, b->layer, first, w.n, &w);
         else
             w.data = (const char *)all->data + first * one;
-        if (!err) err = run_piece(p, &at, &w, x, gate + first, first ? part : y);
+        const struct piece c = {p, &at, w, x, gate + first, first ? part : y};
+        if (!err) err = listed ? run_list(&c) : run_matrices(&c);
         if (!err && first)
             err = ek_add(&s->model->kernels, pass_pool(p, p->m * w.d), y, part, y, p->m * w.d);
     }
