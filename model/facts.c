@@ -10,7 +10,9 @@
 uint64_t model_checksum(const struct model *m)
 {
     enum { ENDS = 4096 };
-    uint64_t sum = checksum64(CHECKSUM_START, m->config.arch, sizeof m->config.arch);
+    const uint64_t act = m->config.act;
+    uint64_t       sum = checksum64(CHECKSUM_START, m->config.arch, sizeof m->config.arch);
+    sum                = checksum64(sum, &act, sizeof act);
     for (size_t i = 0; i < m->source->count; i++) {
         const struct tensor *t       = &m->source->tensors[i];
         const uint64_t       facts[] = {t->type, t->fmt, t->n, t->k, t->bytes, t->checksum};

@@ -171,7 +171,7 @@ ek_status predict_bundles(const struct block *b, struct pass *p, const float *x,
 ek_status predict_gates(struct pass *p, const struct projection *gates, const float *x,
                         const uint32_t *list, size_t count, float *y);
 
-/** Identifies the model: names, shapes, formats and contents of its tensors. */
+/** Identifies the model: its activation, names, shapes, formats and contents of its tensors. */
 uint64_t model_checksum(const struct model *m);
 /** Sets m->type, "llama 1.24B q4g32". */
 void model_name_type(struct model *m);

@@ -106,3 +106,18 @@ Test(relu, closed_gates_add_nothing, .init = make_model, .fini = remove_model)
     free(want);
     model_close(whole);
 }
+
+/* The same tensors behind another activation are another model. */
+Test(relu, thresholds_of_another_activation, .init = make_model, .fini = remove_model)
+{
+    struct model        *silu, *relu = NULL;
+    struct error         e = {""};
+    char                 path[PATH_BYTES];
+    struct model_options o = {.sparse = in_dir("thresholds.json", path)};
+    cr_assert_eq(model_open(&silu, EK_GOLDEN "/llama2", NULL, &e), EK_OK, "%s", e.text);
+    cr_assert_eq(thresholds_write(o.sparse, silu, &(enum tap){TAP_MLP_GATE}, 1, 0.1), 0);
+    cr_assert_neq(model_open(&relu, dir, &o, &e), EK_OK);
+    cr_assert(strstr(e.text, o.sparse), "%s", e.text);
+    cr_assert_null(relu);
+    model_close(silu);
+}
