@@ -21,8 +21,11 @@ static void stop(const char *what)
 
 void bytes_add(struct bytes *b, const void *data, size_t n)
 {
-    b->data = realloc(b->data, b->n + n + 1);
-    if (!b->data) stop("out of memory");
+    if (b->n + n >= b->room) { /* one more is there for the end of a text */
+        b->room = 2 * (b->n + n) + 64;
+        b->data = realloc(b->data, b->room);
+        if (!b->data) stop("out of memory");
+    }
     if (n) memcpy(b->data + b->n, data, n);
     b->n += n;
 }
@@ -35,7 +38,7 @@ void bytes_pad(struct bytes *b, size_t multiple)
 void bytes_free(struct bytes *b)
 {
     free(b->data);
-    *b = (struct bytes){NULL, 0};
+    *b = (struct bytes){.n = 0};
 }
 
 void bytes_write(const struct bytes *b, const char *dir, const char *name)
@@ -48,7 +51,7 @@ void bytes_write(const struct bytes *b, const char *dir, const char *name)
 
 void text_write(const char *text, const char *dir, const char *name)
 {
-    struct bytes b = {NULL, 0};
+    struct bytes b = {.n = 0};
     bytes_add(&b, text, strlen(text));
     bytes_write(&b, dir, name);
     bytes_free(&b);
@@ -146,7 +149,7 @@ void hf_replace(struct hf_model *m, const char *from, const char *to)
 
 void hf_write(const struct hf_model *m, const char *dir, const char *name)
 {
-    struct bytes   all = {NULL, 0};
+    struct bytes   all = {.n = 0};
     const uint64_t n   = strlen(m->header);
     bytes_add(&all, &n, sizeof n);
     bytes_add(&all, m->header, n);
@@ -293,7 +296,7 @@ static void add_blocks(struct bytes *b, enum tensor_type type, size_t count, uin
 static ek_status add_gguf_part(void *self, const struct part *p)
 {
     struct gguf_making *m     = self;
-    struct bytes        data  = {NULL, 0};
+    struct bytes        data  = {.n = 0};
     const int           plain = p->role == PART_NORM || p->role == PART_BIAS || m->type == 0;
     char                name[TENSOR_NAME_MAX];
     enum tensor_type    type = TENSOR_F32;

@@ -10,7 +10,7 @@
 /* A growing block of bytes. */
 struct bytes {
     unsigned char *data;
-    size_t         n;
+    size_t         n, room; /* room is bytes_add's own */
 };
 void bytes_add(struct bytes *b, const void *data, size_t n);
 void bytes_pad(struct bytes *b, size_t multiple);

@@ -105,7 +105,7 @@ Test(container, killed)
 static struct bytes container_bytes(const struct pair *p)
 {
     char          path[128];
-    struct bytes  b = {NULL, 0};
+    struct bytes  b = {.n = 0};
     unsigned char block[4096];
     snprintf(path, sizeof path, "%s/model.safetensors", p->dst);
     FILE *f = fopen(path, "rb");
@@ -179,7 +179,7 @@ Test(container, misaligned_container)
     struct pair                  p;
     pair_make(&p, &c);
     pair_convert(&p, &o);
-    struct bytes b = container_bytes(&p), shifted = {NULL, 0};
+    struct bytes b = container_bytes(&p), shifted = {.n = 0};
     uint64_t     header;
     memcpy(&header, b.data, 8);
     const uint64_t longer = header + 8;

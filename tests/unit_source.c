@@ -195,7 +195,7 @@ static const char two[] = "{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"tw
 Test(source, shards)
 {
     const struct config c   = tiny_config("qwen2", 0);
-    struct hf_model     all = hf_make(&c), rest = {NULL, {NULL, 0}};
+    struct hf_model     all = hf_make(&c), rest = {.header = NULL};
     struct source      *s;
     struct error        e = {""};
     char                dir[64], *text = config_write(&c), line[128];
@@ -240,7 +240,7 @@ Test(source, shards)
 
 static struct bytes llama2c(const int32_t header[7])
 {
-    struct bytes b     = {NULL, 0};
+    struct bytes b     = {.n = 0};
     uint64_t     state = 3;
     const size_t h = (size_t)header[0], f = (size_t)header[1], l = (size_t)header[2];
     const size_t heads = (size_t)header[3], kv = (size_t)header[4], seq = (size_t)header[6];

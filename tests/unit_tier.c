@@ -33,7 +33,7 @@ static void world_make(struct world *w)
     snprintf(w->path, sizeof w->path, "%s/neurons", w->dir);
     w->data = malloc(SIZE);
     for (size_t i = 0; i < SIZE; i++) w->data[i] = (unsigned char)ek_rand(&seed);
-    bytes_write(&(struct bytes){w->data, SIZE}, w->dir, "neurons");
+    bytes_write(&(struct bytes){.data = w->data, .n = SIZE}, w->dir, "neurons");
     for (size_t l = 0; l < LAYERS; l++) {
         w->tensors[l] = (struct tensor){.name  = "neurons",
                                         .type  = TENSOR_NEURONS,
@@ -272,7 +272,7 @@ Test(row_reader, pieces)
     directory_make(dir);
     snprintf(path, sizeof path, "%s/data", dir);
     for (size_t i = 0; i < BYTES; i++) data[i] = (unsigned char)ek_rand(&seed);
-    bytes_write(&(struct bytes){data, BYTES}, dir, "data");
+    bytes_write(&(struct bytes){.data = data, .n = BYTES}, dir, "data");
     for (size_t requests = 1; requests < 100; requests += 33) {
         const struct row_reader_options o = {.requests = requests};
         cr_assert_eq(row_reader_open(&r, path, &o, &e), EK_OK, "%s", e.text);
