@@ -66,8 +66,8 @@ static ek_status sparse_load(struct loader *l, struct block *b, struct error *e)
 
 /* ---- running ---- */
 
-static struct ek_sparse_options options_of(const struct session *s, const struct ek_neurons *w,
-                                           const float *gate)
+struct ek_sparse_options sparse_options(const struct session *s, const struct ek_neurons *w,
+                                        const float *gate)
 {
     const int floats = ek_fmt_info(w->fmt)->kind == EK_FMT_FLOAT;
     return (struct ek_sparse_options){.struct_size = sizeof(struct ek_sparse_options),
@@ -80,7 +80,7 @@ static ek_status sparse_work_bytes(const struct block *b, const struct session *
                                    size_t *bytes)
 {
     const struct config           *c   = &s->model->config;
-    const struct ek_sparse_options o   = options_of(s, &b->gated.neurons, NULL);
+    const struct ek_sparse_options o   = sparse_options(s, &b->gated.neurons, NULL);
     const size_t                   few = at_most(m, EK_GEMV_MAX_M);
     size_t                         own, predict, more = 0;
     ek_status err = ek_sparse_work_bytes(&b->gated.neurons, c->ffn, few, &o, &own);
@@ -181,7 +181,7 @@ static ek_status sparse_run(const struct block *b, struct pass *p, const float *
     count_taken(s, &g->neurons, count);
     if (s->tier) err = tier_fetch(s->tier, b->layer, list, count, list, &w);
     if (err) return err;
-    const struct ek_sparse_options o = options_of(s, &w, gate);
+    const struct ek_sparse_options o = sparse_options(s, &w, gate);
     return ek_sparse_mlp(&s->model->kernels, s->o.pool, &w, list, count, x, c->hidden, m, y,
                          c->hidden, &o, work, room);
 }

@@ -33,30 +33,22 @@ static struct ek_weights down_of(const struct ek_neurons *w, size_t count, const
     return matrix(is_float(w) ? w->fmt : EK_FMT_f32, w->d, count, data);
 }
 
-/* Float weights take floats here, as they do in steps of few tokens. */
+/* Activations enter up as they do in lists. */
 static struct ek_linear_options up_options(const struct session *s, const struct ek_neurons *w)
 {
     struct ek_linear_options o = session_linear_options(s);
-    if (is_float(w)) o.activation = EK_ACTIVATION_F32;
+    o.activation               = sparse_options(s, w, NULL).activation;
     return o;
 }
 static const struct ek_linear_options down_options = {.struct_size = sizeof down_options,
                                                       .activation  = EK_ACTIVATION_F32};
-
-static struct ek_sparse_options list_options(const struct session *s, const struct ek_neurons *w,
-                                             const float *gate)
-{
-    return (struct ek_sparse_options){.struct_size = sizeof(struct ek_sparse_options),
-                                      .activation  = up_options(s, w).activation,
-                                      .gate        = gate};
-}
 
 static ek_status lay_out(const struct block *b, const struct session *s, size_t tokens,
                          struct layout *p)
 {
     const struct ek_neurons       *w           = &b->gated.neurons;
     const struct ek_linear_options o           = up_options(s, w);
-    const struct ek_sparse_options few_options = list_options(s, w, NULL);
+    const struct ek_sparse_options few_options = sparse_options(s, w, NULL);
     const size_t                   m = at_most(tokens, TOKENS), count = at_most(w->n, PIECE);
     const size_t                   few = EK_GEMV_MAX_M * w->n;
     const struct ek_weights        up = up_of(w, count, NULL), down = down_of(w, count, NULL);
@@ -132,26 +124,6 @@ static void *memory(const struct piece *c, size_t at)
     return (char *)c->p->work + at;
 }
 
-/* h = act(gate) * up, or without up act(gate), token by token. */
-struct act_task {
-    const struct piece *c;
-    const float        *up; /* [m][n] or NULL */
-    float              *h;  /* [m][n]         */
-    size_t              first;
-};
-
-static void act_tokens(void *task, size_t begin, size_t end)
-{
-    const struct act_task *t = task;
-    const struct model    *m = t->c->p->s->model;
-    const size_t           n = t->c->w.n;
-    for (size_t i = begin; i < end; i++)
-        m->kernels.act[EK_FMT_f32]->fn.act(
-            &(struct ek_act_args){t->c->gate + (t->first + i) * m->config.ffn,
-                                  t->up ? t->up + i * n : NULL, t->h + i * n, m->config.act},
-            0, n);
-}
-
 static ek_status run_matrices(const struct piece *c)
 {
     const struct session          *s  = c->p->s;
@@ -166,24 +138,24 @@ static ek_status run_matrices(const struct piece *c)
     ek_status    err = turn(s, w, memory(c, c->at->up), memory(c, c->at->down));
     if (!err) err = ek_linear(k, s->o.pool, &up, c->x, w->d, m, h, w->n, &o, own, room);
     if (err) return err;
-    struct act_task task = {c, h, h, 0};
-    ek_parallel(pass_pool(c->p, m * w->n * 4), m, 8, act_tokens, &task);
+    gated_activate(c->p,
+                   &(struct gated_rows){c->gate, h, h, m, w->n, s->model->config.ffn, w->n, w->n});
     return ek_linear(k, s->o.pool, &down, h, w->n, m, c->y, w->d, &down_options, own, room);
 }
 
 static ek_status run_list(const struct piece *c)
 {
-    const struct session *s    = c->p->s;
-    const size_t          d    = c->w.d;
+    const struct session *s = c->p->s;
+    const size_t          d = c->w.d, ffn = s->model->config.ffn;
     uint32_t             *list = memory(c, c->at->list);
     float                *h    = memory(c, c->at->h);
     ek_status             err  = EK_OK;
     for (size_t i = 0; i < c->w.n; i++) list[i] = (uint32_t)i;
     for (size_t t = 0, m; t < c->p->m && !err; t += m) {
-        m                                   = at_most(c->p->m - t, EK_GEMV_MAX_M);
-        struct act_task                task = {c, NULL, h, t};
-        const struct ek_sparse_options o    = list_options(s, &c->w, h);
-        act_tokens(&task, 0, m);
+        m                                = at_most(c->p->m - t, EK_GEMV_MAX_M);
+        const struct ek_sparse_options o = sparse_options(s, &c->w, h);
+        const struct gated_rows rows     = {c->gate + t * ffn, NULL, h, m, c->w.n, ffn, 0, c->w.n};
+        gated_activate(c->p, &rows);
         err = ek_sparse_mlp(&s->model->kernels, s->o.pool, &c->w, list, c->w.n, c->x + t * d, d, m,
                             c->y + t * d, d, &o, memory(c, c->at->own),
                             c->p->work_bytes - c->at->own);
@@ -221,13 +193,5 @@ static ek_status run_tokens(const struct block *b, struct pass *p, const float *
 
 ek_status stored_run(const struct block *b, struct pass *p, const float *x, float *y)
 {
-    const size_t hidden = p->s->model->config.hidden;
-    struct pass  part   = *p;
-    ek_status    err    = EK_OK;
-    for (size_t t = 0; !err && t < p->m; t += part.m) {
-        part.m   = at_most(p->m - t, TOKENS);
-        part.pos = p->pos + t;
-        err      = run_tokens(b, &part, x + t * hidden, y + t * hidden);
-    }
-    return err;
+    return gated_pieces(b, p, x, y, TOKENS, run_tokens);
 }

@@ -216,57 +216,70 @@ static ek_status gated_work_bytes(const struct block *b, const struct session *s
     return product(m < GATED_TOKENS ? m : GATED_TOKENS, b->gated.gate_up.n, sizeof(float), bytes);
 }
 
-struct gate_task {
-    const struct ek_kernels *t;
-    enum ek_act_kind         act;
-    float                   *gate_up; /* [m][2 ffn] */
-    size_t                   ffn;
-};
-
-/* gate = act(gate) * up. Items: groups of GATE_ITEM elements of all tokens' gates. */
+/* Items: groups of GATE_ITEM elements of all tokens' gates. */
 enum { GATE_ITEM = 256 };
+
+struct gate_task {
+    const struct ek_kernel  *k;
+    const struct gated_rows *g;
+    enum ek_act_kind         act;
+};
 
 static void gate_range(void *task, size_t begin, size_t end)
 {
-    const struct gate_task *g   = task;
-    const size_t            per = (g->ffn + GATE_ITEM - 1) / GATE_ITEM;
+    const struct gate_task  *t   = task;
+    const struct gated_rows *g   = t->g;
+    const size_t             per = (g->n + GATE_ITEM - 1) / GATE_ITEM;
     while (begin < end) {
         const size_t token = begin / per, first = begin % per;
-        const size_t count = end - begin < per - first ? end - begin : per - first;
-        const size_t to    = (first + count) * GATE_ITEM;
-        float       *gate  = g->gate_up + token * 2 * g->ffn;
-        g->t->act[EK_FMT_f32]->fn.act(&(struct ek_act_args){gate, gate + g->ffn, gate, g->act},
-                                      first * GATE_ITEM, to < g->ffn ? to : g->ffn);
+        const size_t count = at_most(end - begin, per - first);
+        const float *up    = g->up ? g->up + token * g->ld_up : NULL;
+        t->k->fn.act(
+            &(struct ek_act_args){g->gate + token * g->ld_gate, up, g->y + token * g->ld_y, t->act},
+            first * GATE_ITEM, at_most((first + count) * GATE_ITEM, g->n));
         begin += count;
     }
 }
 
-static ek_status gated_tokens(const struct block *b, const struct pass *p, const float *x, float *y)
+void gated_activate(const struct pass *p, const struct gated_rows *g)
 {
-    const struct config *c  = &p->s->model->config;
-    float               *gu = p->work;
-    pass_tap(p, TAP_MLP_IN, b->layer, x, p->m, c->hidden, c->hidden);
-    ek_status err = projection_run(p, &b->gated.gate_up, x, c->hidden, gu, 2 * c->ffn);
-    if (err) return err;
-    pass_tap(p, TAP_MLP_GATE, b->layer, gu, p->m, c->ffn, 2 * c->ffn);
-    struct gate_task task  = {&p->s->model->kernels, c->act, gu, c->ffn};
-    const size_t     items = p->m * ((c->ffn + GATE_ITEM - 1) / GATE_ITEM);
-    const ek_pool   *pool  = pass_pool(p, p->m * c->ffn * 4); /* an exponential costs four adds */
+    const struct model *m     = p->s->model;
+    struct gate_task    task  = {m->kernels.act[EK_FMT_f32], g, m->config.act};
+    const size_t        items = g->m * ((g->n + GATE_ITEM - 1) / GATE_ITEM);
+    const ek_pool      *pool  = pass_pool(p, g->m * g->n * 4); /* an exponential costs four adds */
     ek_parallel(pool, items, 8, gate_range, &task);
-    pass_tap(p, TAP_MLP_HIDDEN, b->layer, gu, p->m, c->ffn, 2 * c->ffn);
-    return projection_run(p, &b->gated.down, gu, 2 * c->ffn, y, c->hidden);
 }
 
-static ek_status gated_run(const struct block *b, struct pass *p, const float *x, float *y)
+static ek_status gated_tokens(const struct block *b, struct pass *p, const float *x, float *y)
+{
+    const struct config *c  = &p->s->model->config;
+    const size_t         ld = 2 * c->ffn;
+    float               *gu = p->work;
+    pass_tap(p, TAP_MLP_IN, b->layer, x, p->m, c->hidden, c->hidden);
+    ek_status err = projection_run(p, &b->gated.gate_up, x, c->hidden, gu, ld);
+    if (err) return err;
+    pass_tap(p, TAP_MLP_GATE, b->layer, gu, p->m, c->ffn, ld);
+    gated_activate(p, &(struct gated_rows){gu, gu + c->ffn, gu, p->m, c->ffn, ld, ld, ld});
+    pass_tap(p, TAP_MLP_HIDDEN, b->layer, gu, p->m, c->ffn, ld);
+    return projection_run(p, &b->gated.down, gu, ld, y, c->hidden);
+}
+
+ek_status gated_pieces(const struct block *b, struct pass *p, const float *x, float *y, size_t most,
+                       gated_run_fn *run)
 {
     const size_t hidden = p->s->model->config.hidden;
     ek_status    err    = EK_OK;
     struct pass  part   = *p;
     for (size_t t = 0; !err && t < p->m; t += part.m) {
-        part.m = p->m - t < GATED_TOKENS ? p->m - t : GATED_TOKENS;
-        err    = gated_tokens(b, &part, x + t * hidden, y + t * hidden);
+        part.m = at_most(p->m - t, most);
+        err    = run(b, &part, x + t * hidden, y + t * hidden);
     }
     return err;
+}
+
+static ek_status gated_run(const struct block *b, struct pass *p, const float *x, float *y)
+{
+    return gated_pieces(b, p, x, y, GATED_TOKENS, gated_tokens);
 }
 
 const struct block_kind block_gated = {

@@ -87,6 +87,20 @@ extern const struct block_kind block_attention, block_gated, block_sparse;
 /* Shared by all gated MLPs. */
 const struct projection *gated_projection(const struct block *b, size_t i);
 ek_status gated_state_bytes(const struct block *b, const struct session *s, size_t *bytes);
+/** y = act(gate) * up, or act(gate) where up is NULL: m rows of n. y may be gate or up. */
+struct gated_rows {
+    const float *gate, *up;
+    float       *y;
+    size_t       m, n, ld_gate, ld_up, ld_y;
+};
+void gated_activate(const struct pass *p, const struct gated_rows *g);
+/** run for `most` tokens of a pass after the other. */
+typedef ek_status gated_run_fn(const struct block *b, struct pass *p, const float *x, float *y);
+ek_status gated_pieces(const struct block *b, struct pass *p, const float *x, float *y, size_t most,
+                       gated_run_fn *run);
+/** How lists of neurons whose gates are given are multiplied. */
+struct ek_sparse_options sparse_options(const struct session *s, const struct ek_neurons *w,
+                                        const float *gate);
 /** The gates [m][ffn] of all neurons, before the activation. */
 ek_status gated_gates(const struct block *b, struct pass *p, const float *x, float *gate);
 /** All neurons of a file that has no up and down matrices, for more than EK_GEMV_MAX_M tokens

@@ -130,7 +130,9 @@ static int run_sparse(const struct ek_kernels *t, enum ek_fmt fmt, size_t m)
     int                            bad = 0;
     for (size_t r = 0; r < 3; r++)
         bad |= ek_neurons_quantize(fmt, dense, D, 1, NEURONS, D, 3, r, data, sizeof data) != EK_OK;
-    return bad || ek_sparse_mlp(t, NULL, &mlp, list, 5, x, K, m, y, K, &o, work, sizeof work) ||
+    return bad || ek_neurons_matrix(&mlp, 1, 0, NEURONS, work, sizeof work) ||
+           ek_neurons_transposed(&mlp, 2, 0, NEURONS, work, NEURONS) ||
+           ek_sparse_mlp(t, NULL, &mlp, list, 5, x, K, m, y, K, &o, work, sizeof work) ||
            ek_sparse_gemv(t, NULL, &columns, list, 5, x, K, m, y, K, work, sizeof work);
 }
 

@@ -115,8 +115,7 @@ static int repeat(struct speed *s, struct lane *l, const struct speed_test *t)
     if (bad) return bad;
     session_neurons(l->session, &of[1], &taken[1]);
     session_gates(l->session, &gates[1], &gates_read[1]);
-    head[1] = session_head_read(l->session);
-
+    head[1]                                 = session_head_read(l->session);
     l->result.head_s[l->result.repetitions] = head[1].seconds - head[0].seconds;
     if (head[1].calls > head[0].calls)
         l->result.head =
